@@ -1,0 +1,49 @@
+# `make` lists what there is to make.
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/ready
+NBS    := $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
+
+# Jupyter refuses root unless told otherwise, and without a display there is no browser to open: it prints its address.
+ROOT    := $(if $(filter 0,$(shell id -u)),--allow-root)
+DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname))
+BROWSER_ := $(if $(strip $(DISPLAYED)),,--no-browser)
+
+# Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
+CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
+
+.PHONY: help lab test test-notebooks run export bench clean
+.DEFAULT_GOAL := help
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+lab: $(READY)    ## open the course in JupyterLab
+	$(BIN)/jupyter lab $(ROOT) $(BROWSER_) $(LAB) nbs/index.ipynb
+
+test: $(READY)   ## check everything: export in sync, every cell's output, tests/
+	$(CHECK)
+
+test-notebooks: $(READY)  ## check the notebooks alone
+	$(CHECK) nbs
+
+run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
+	$(BIN)/nbdev_export
+	for nb in $(NBS); do echo $$nb; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
+	$(BIN)/nbdev_clean
+
+export: $(READY) ## write minisgd/ from the notebooks
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+bench: $(READY)  ## measure speed side by side with PyTorch
+	$(BIN)/python tests/bench.py
+
+clean:           ## remove what make made
+	rm -rf .venv build dist *.egg-info .pytest_cache nbs/.ipynb_checkpoints nbs/.last_checked
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): settings.ini setup.py constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,96 @@
+"A wheel of the project installs, imports and trains where nothing but the runtime dependencies exists."
+import os, re, subprocess, sys, zipfile
+from configparser import ConfigParser
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+parser = ConfigParser(delimiters=['='], interpolation=None)
+parser.read(ROOT/'settings.ini')
+CFG = parser['DEFAULT']
+
+
+def closure(requirements):
+    "The installed distributions that `requirements` need, and what those need in turn."
+    found, queue = {}, [Requirement(r) for r in requirements]
+    while queue:
+        req = queue.pop()
+        if req.name in found or (req.marker and not req.marker.evaluate({'extra': ''})): continue
+        try: found[req.name] = dist = distribution(req.name)
+        except PackageNotFoundError: continue    # needed on other platforms only
+        queue += [Requirement(r) for r in dist.requires or []]
+    return found
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp('wheel')
+    source = tmp_path_factory.mktemp('source')
+    for name in ('minisgd', 'settings.ini', 'setup.py', 'README.md', 'LICENSE'): os.symlink(ROOT/name, source/name)
+    subprocess.run([sys.executable, 'setup.py', '-q', 'bdist_wheel', '-d', out], cwd=source, check=True)
+    return next(out.glob('*.whl'))
+
+
+@pytest.fixture(scope='module')
+def runtime(wheel, tmp_path_factory):
+    "A site folder with the wheel and links to the runtime dependencies alone."
+    site = tmp_path_factory.mktemp('site')
+    for dist in closure(CFG['requirements'].split()).values():
+        tops = {f.parts[0] for f in dist.files if not f.parts[0].startswith('..')} - {'__pycache__'}
+        for top in tops:
+            if not (site/top).exists(): os.symlink(dist.locate_file(top), site/top)
+    with zipfile.ZipFile(wheel) as z: z.extractall(site)
+    return site
+
+
+def run(site, code, **env):
+    "Run `code` in a Python that sees the standard library and `site`, nothing else."
+    code = f'import sys; sys.path.insert(0, {str(site)!r})\n{code}'
+    keep = {k: os.environ[k] for k in ('PATH', 'HOME', 'SYSTEMROOT', 'MINISGD_DATA', 'MINISGD_OFFLINE') if k in os.environ}
+    return subprocess.run([sys.executable, '-I', '-S', '-c', code], env=keep | env, cwd=site, capture_output=True, text=True)
+
+
+def test_the_wheel_says_what_settings_say(wheel):
+    with zipfile.ZipFile(wheel) as z:
+        meta = z.read(next(n for n in z.namelist() if n.endswith('METADATA'))).decode()
+        modules = {n for n in z.namelist() if n.startswith('minisgd/')}
+    assert f"Name: {CFG['lib_name']}" in meta and f"Version: {CFG['version']}" in meta
+    assert f"Requires-Python: >={CFG['min_python']}" in meta
+    needed = {Requirement(r).name for r in re.findall(r'^Requires-Dist: ([^;\n]+)$', meta, re.M)}
+    assert needed == {Requirement(r).name for r in CFG['requirements'].split()}
+    assert modules == {f'minisgd/{p.name}' for p in (ROOT/'minisgd').glob('*.py')}
+
+
+@pytest.mark.parametrize('name', ['nbdev', 'fastcore', 'jupyterlab', 'IPython', 'pytest'])
+def test_development_packages_are_not_there(runtime, name):
+    assert 'ModuleNotFoundError' in run(runtime, f'import {name}').stderr
+
+
+def test_every_module_imports(runtime):
+    modules = [p.stem for p in (ROOT/'minisgd').glob('[a-z]*.py')]
+    done = run(runtime, '\n'.join(f'import minisgd.{m}' for m in modules))
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_trains(runtime):
+    done = run(runtime, '''
+import torch, minisgd
+from minisgd.data import airfoil
+from minisgd.gd import gd, mse
+assert minisgd.__file__.startswith(sys.path[0])
+x, y = airfoil()
+history = gd(lambda w: mse(x@w, y)/2, torch.zeros(5), lr=0.88, steps=100)
+print(round(history[0], 3), round(history[-1], 3))
+''')
+    assert done.returncode == 0, done.stderr
+    first, last = map(float, done.stdout.split()[-2:])
+    assert first > 0.4 and abs(last - 0.242) < 0.001
+
+
+@pytest.mark.parametrize('module', ['data', 'dataloader'])
+def test_importing_brings_in_nothing_heavy_that_torch_did_not(module):
+    code = f'import sys, torch; before = set(sys.modules); import minisgd.{module}; print(*(set(sys.modules) - before))'
+    new = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {'matplotlib', 'sklearn', 'scipy', 'pooch', 'requests', 'tqdm', 'PIL', 'pandas'} & set(new)

@@ -6,8 +6,8 @@ NBS    := $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
 
 # Jupyter refuses root unless told otherwise, and without a display there is no browser to open: it prints its address.
 ROOT    := $(if $(filter 0,$(shell id -u)),--allow-root)
-DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname))
-BROWSER_ := $(if $(strip $(DISPLAYED)),,--no-browser)
+SCREEN  := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname))
+WINDOW  := $(if $(strip $(SCREEN)),,--no-browser)
 
 # Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
 CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
@@ -19,7 +19,7 @@ help:            ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 lab: $(READY)    ## open the course in JupyterLab
-	$(BIN)/jupyter lab $(ROOT) $(BROWSER_) $(LAB) nbs/index.ipynb
+	$(BIN)/jupyter lab $(ROOT) $(WINDOW) $(LAB) --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 test: $(READY)   ## check everything: export in sync, every cell's output, tests/
 	$(CHECK)

@@ -34,7 +34,7 @@ def log_softmax(x:Tensor # (..., c) floating-point scores
     x = x - x.detach().amax(-1, keepdim=True)
     return x - logsumexp(x, keepdim=True)
 
-# %% ../nbs/03_losses.ipynb #6646e883
+# %% ../nbs/03_losses.ipynb #b6eb034d
 def _check_target(x, target, x_name='x', name='target'):
     "Refuse `target` unless it holds one class index for each row of `x`."
     if not isinstance(target, Tensor): raise TypeError(f"{name} must be a tensor, got {type(target).__name__}")
@@ -42,7 +42,7 @@ def _check_target(x, target, x_name='x', name='target'):
     if x.ndim != 2: raise ValueError(f"{x_name} must have shape (n, c), got {tuple(x.shape)}")
     n, c = x.shape
     if target.shape != (n,): raise ValueError(f"{name} must have shape ({n},), one class for each row of {x_name}, got {tuple(target.shape)}")
-    if not n: raise ValueError(f"{x_name} and {name} are empty: no rows, no mean")
+    if not x.numel(): raise ValueError(f"{x_name} is empty, shape {tuple(x.shape)}: a mean over nothing")
     lo, hi = target.aminmax()
     if lo.item() < 0 or hi.item() >= c:
         i = ((target < 0) | (target >= c)).nonzero()[0].item()

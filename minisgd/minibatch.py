@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from .gd import leaves
 
-# %% ../nbs/02_minibatch.ipynb #549b2b6d
+# %% ../nbs/02_minibatch.ipynb #53168571
 def _check_int(name, value, low, high=None):
     "Refuse anything but a whole number from `low` to `high`."
     if isinstance(value, bool) or not isinstance(value, Integral): raise TypeError(f"{name} is {value!r}; it must be a whole number")
     if high is None and value<low: raise ValueError(f"{name} is {value}; it must be {low} or more")
     if high is not None and not low<=value<=high: raise ValueError(f"{name} is {value}; it must be from {low} to {high}, the number of rows")
 
-# %% ../nbs/02_minibatch.ipynb #ef4e7fed
 def minibatches(n:int,                  # rows in the data
                 bs:int,                 # rows in a batch, 1 to `n`; the last batch may be smaller
                 shuffle:bool=True,      # in a new random order, or from first to last
@@ -32,14 +31,13 @@ def minibatches(n:int,                  # rows in the data
     if   replacement: order = torch.randint(n, (n,), generator=generator)
     elif shuffle:     order = torch.randperm(n, generator=generator)
     else:             order = torch.arange(n)
-    return iter(order.split(bs))
+    return (order[k:k+bs] for k in range(0, n, bs))
 
-# %% ../nbs/02_minibatch.ipynb #7edca567
+# %% ../nbs/02_minibatch.ipynb #a0adefb1
 def _same_rows(x, y):
     "Refuse features and targets of different lengths."
     if len(x)!=len(y): raise ValueError(f"x has {len(x)} rows and y has {len(y)}; every row needs one target")
 
-# %% ../nbs/02_minibatch.ipynb #8798fb07
 def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over the rows it is given
                  params,                 # where: a tensor or a list of tensors, k numbers in all; left as it is
                  x:Tensor, y:Tensor,     # n rows and their n targets
@@ -85,7 +83,7 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
         history.append(loss_of_all())
     return history
 
-# %% ../nbs/02_minibatch.ipynb #221869c4
+# %% ../nbs/02_minibatch.ipynb #6920c339
 def _check_binary(pred, target):
     "Refuse scores and targets that do not belong together."
     if pred.shape!=target.shape: raise ValueError(f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; they must be equal")
@@ -93,7 +91,6 @@ def _check_binary(pred, target):
     wrong = target[(target!=0) & (target!=1)]
     if len(wrong): raise ValueError(f"target holds {wrong[0].item()}; only 0 and 1 are allowed")
 
-# %% ../nbs/02_minibatch.ipynb #36a08017
 def mnist_loss(pred:Tensor,   # (n,1) raw scores, before the sigmoid
                target:Tensor  # (n,1) of 0 and 1
               )->Tensor:      # the mean, a 0-d tensor between 0 and 1

@@ -38,7 +38,7 @@ class Registry:
         super().__delattr__(name)
         for register in (self._parameters, self._modules): register.pop(name, None)
 
-# %% ../nbs/04_modules.ipynb #e565d839
+# %% ../nbs/04_modules.ipynb #66f82566
 def once(pairs):
     "The (name, object) pairs whose object is not None and has not come before."
     seen = set()
@@ -47,7 +47,9 @@ def once(pairs):
             seen.add(o)
             yield name, o
 
-def path(prefix, name): return f'{prefix}.{name}' if prefix else name
+def path(prefix, name):
+    "`name` under `prefix`, if there is one."
+    return f'{prefix}.{name}' if prefix else name
 
 # %% ../nbs/04_modules.ipynb #f2aeb344
 class Tree(Registry):
@@ -71,16 +73,17 @@ class Tree(Registry):
             inside = '\n'.join(['', *inside.splitlines(), *lines]).replace('\n', '\n  ') + '\n'
         return f'{type(self).__name__}({inside})'
 
-# %% ../nbs/04_modules.ipynb #cf743da1
+# %% ../nbs/04_modules.ipynb #07f5acca
 class Leaves(Tree):
     "A tree whose parameters are cleared, frozen and converted together."
     def zero_grad(self, set_to_none:bool=True):
         "Drop every gradient, or fill those that exist with zeros."
         for p in self.parameters():
             if set_to_none: p.grad = None
-            elif p.grad is not None: p.grad.detach_().zero_()
+            elif p.grad is not None: p.grad = torch.zeros_like(p.grad)
 
     def requires_grad_(self, requires_grad:bool=True):
+        "Train every parameter, or freeze it."
         for p in self.parameters(): p.requires_grad_(requires_grad)
         return self
 
@@ -95,12 +98,14 @@ class Leaves(Tree):
     def float(self): return self.to(torch.float32)
     def double(self): return self.to(torch.float64)
 
-# %% ../nbs/04_modules.ipynb #001d616c
+# %% ../nbs/04_modules.ipynb #b410e881
 class StateError(ValueError, RuntimeError): "The state does not fit the model. (PyTorch raises a RuntimeError.)"
 
 LoadResult = namedtuple('LoadResult', 'missing_keys unexpected_keys')
 
-def shape_of(o): return tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
+def shape_of(o):
+    "The shape of a tensor; the type of anything else."
+    return tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
 
 # %% ../nbs/04_modules.ipynb #60b29459
 class State(Leaves):

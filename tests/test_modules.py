@@ -1,0 +1,255 @@
+"Modules against PyTorch's: what the notebook does not show."
+import copy, io, pickle, statistics, time, warnings
+import pytest, torch
+from torch import nn
+from minisgd import modules as ours
+from minisgd.modules import Linear, Module, ModuleList, ReLU, Sequential, Sigmoid
+
+BOTH = pytest.mark.parametrize('ns', [ours, nn], ids=['ours', 'torch'])
+
+
+class Net(Module):
+    "At module level, so that it can be pickled."
+    def __init__(self, n=3):
+        self.body, self.scale = Sequential(Linear(n, 4), Sigmoid()), nn.Parameter(torch.ones(1))
+        self.tied = self.body[0]
+    def forward(self, x): return self.body(x)*self.scale
+
+
+def make(ns, seed=0):
+    torch.manual_seed(seed)
+    return ns.Sequential(ns.Linear(6, 5), ns.ReLU(), ns.Sequential(ns.Linear(5, 4, bias=False), ns.Sigmoid()), ns.Linear(4, 2))
+
+
+@pytest.mark.parametrize('sizes', [(3, 2), (1, 1), (784, 50), (0, 3), (3, 0)])
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('dtype', [None, torch.float64])
+def test_linear_draws_what_torch_draws(sizes, bias, dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')              # zero-element tensors
+        both = []
+        for ns in (ours, nn):
+            torch.manual_seed(7)
+            both.append((ns.Linear(*sizes, bias=bias, dtype=dtype), torch.rand(3)))
+    (a, after_a), (b, after_b) = both
+    assert after_a.equal(after_b)                    # as many numbers drawn
+    assert list(a.state_dict()) == list(b.state_dict()) and repr(a) == repr(b)
+    for p, q in zip(a.parameters(), b.parameters(), strict=True): assert p.equal(q) and p.dtype == q.dtype
+    x = torch.rand(4, sizes[0], dtype=dtype)
+    assert a(x).equal(b(x))
+
+
+@pytest.mark.parametrize('x', [torch.randn(7, 6), torch.randn(6), torch.randn(0, 6), torch.randn(2, 3, 6), torch.randn(6, 7).T,
+                               torch.randn(7, 12)[:, ::2], torch.randn(1, 6).expand(5, 6)], ids=lambda x: f'{tuple(x.shape)}{x.stride()}')
+@pytest.mark.parametrize('double', [False, True])
+@pytest.mark.parametrize('grad_of', ['both', 'input', 'weights'])
+def test_values_and_gradients(x, double, grad_of):
+    got = []
+    for ns in (ours, nn):
+        m, xi = make(ns), x.detach()
+        if double: m, xi = m.double(), xi.double()
+        if grad_of == 'input': m.requires_grad_(False)
+        if grad_of != 'weights': xi = xi.requires_grad_()
+        out = m(xi)
+        out.square().sum().backward()
+        got.append([out, xi.grad, *(p.grad for p in m.parameters())])
+        x.grad = None
+        x.requires_grad_(False)
+    for a, b in zip(*got, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None: torch.testing.assert_close(a, b)
+
+
+def test_gradcheck():
+    m = make(ours).double()
+    assert torch.autograd.gradcheck(m, torch.randn(3, 6, dtype=torch.float64, requires_grad=True))
+    lin, x = Linear(3, 2, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    def by_weights(x, w, b):
+        lin2 = copy.deepcopy(lin)
+        del lin2.weight, lin2.bias
+        lin2.weight, lin2.bias = w, b
+        return lin2(x)
+    assert torch.autograd.gradcheck(by_weights, (x, lin.weight.detach().requires_grad_(), lin.bias.detach().requires_grad_()))
+
+
+@BOTH
+def test_a_name_keeps_its_kind(ns):
+    m = ns.Linear(3, 2)
+    for bad in (torch.zeros(2), 1., ns.ReLU()):
+        with pytest.raises(TypeError): m.bias = bad
+    m.bias = None
+    assert [n for n, _ in m.named_parameters()] == ['weight'] and m(torch.ones(3)).shape == (2,)
+    with pytest.raises(TypeError): m.bias = torch.zeros(2)
+    m.bias = nn.Parameter(torch.zeros(2))
+    assert list(m.state_dict()) == ['weight', 'bias']
+    no = ns.Linear(3, 2, bias=False)
+    with pytest.raises(TypeError): no.bias = torch.zeros(2)  # would be used, and never trained
+    s = ns.Sequential(ns.ReLU())
+    s.part = ns.ReLU()
+    with pytest.raises(TypeError): s.part = 3
+    s.part = nn.Parameter(torch.ones(1))
+    assert [n for n, _ in s.named_children()] == ['0'] and list(s.state_dict()) == ['part']
+    s.later = None
+    s.later = ns.Linear(1, 1)
+    assert list(s.state_dict()) == ['part', 'later.weight', 'later.bias']
+    del s.part, s.later
+    assert not list(s.parameters()) and not hasattr(s, 'part')
+    with pytest.raises(AttributeError): del s.part
+    with pytest.raises(AttributeError, match="has no attribute 'nosuch'"): s.nosuch
+
+
+@BOTH
+def test_add_module(ns):
+    m = ns.Sequential()
+    m.add_module('a', None)
+    assert repr(m) == repr(nn.Sequential()).replace('()', '(\n  (a): None\n)') and not list(m.children())
+    m.add_module('a', ns.ReLU())
+    assert len(m) == 1
+    for bad in ('train', 'a.b', ''):
+        with pytest.raises((KeyError, ValueError)): m.add_module(bad, ns.ReLU())
+    for name, module in (('b', 3), ('b', torch.relu), (3, ns.ReLU())):
+        with pytest.raises(TypeError): m.add_module(name, module)
+
+
+@BOTH
+def test_lists(ns):
+    a, b, c = ns.Linear(2, 2), ns.ReLU(), ns.Linear(2, 1)
+    l = ns.ModuleList([a, b])
+    assert l.append(c) is l and len(l) == 3 and list(l) == [a, b, c] and l[-1] is c and b in l
+    assert list(l[::2]) == [a, c] and [n for n, _ in l[1:].named_children()] == ['0', '1']
+    assert list(l.extend(x for x in [a])) == [a, b, c, a] and len(ns.ModuleList()) == 0
+    assert len(list(l.parameters())) == 4 and len(l.state_dict()) == 6
+    s = ns.Sequential(a, b, c)
+    assert list(s[:2]) == [a, b] and list(s[1:].state_dict()) == ['2.weight', '2.bias'] and s[-2] is b
+    assert s[1:](torch.ones(1, 2)).equal(c(b(torch.ones(1, 2)))) and ns.Sequential()(3) == 3
+    for i in (3, -4):
+        with pytest.raises(IndexError): s[i]
+    with pytest.raises(TypeError): ns.Sequential(a, 3)
+    with pytest.raises(TypeError): ns.ModuleList(3)
+    with pytest.raises(NotImplementedError): l(1)
+    with pytest.raises(TypeError): ns.ReLU(1, 2, 3)
+
+
+def test_append_to_a_slice_replaces_nothing():
+    s = Sequential(*(Linear(2, 2) for _ in range(3)))[1:]
+    kept = list(s)
+    s.append(ReLU())
+    assert list(s)[:2] == kept and len(s) == 3
+
+
+def test_repr_is_torchs():
+    def tree(ns):
+        l = ns.ModuleList([ns.Linear(2, 2)]*3 + [ns.ReLU()] + [ns.Sequential(ns.Linear(2, 2), ns.Linear(2, 2)) for _ in range(2)])
+        return ns.Sequential(l, ns.ModuleList(), ns.Sequential(), nn.Dropout(0.1), ns.ModuleList([ns.Sigmoid()]))
+    assert repr(tree(ours)) == repr(tree(nn))
+
+
+@BOTH
+def test_load_state_dict_says_what_does_not_fit(ns):
+    m, good = make(ns), make(ns, seed=1).state_dict()
+    bad = {k: v for k, v in good.items() if k != '0.bias'} | {'9.weight': torch.zeros(1)}
+    for wanted in ('0.bias', '9.weight'):
+        with pytest.raises(RuntimeError, match=wanted): m.load_state_dict(bad)
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match='size mismatch for 3.bias'): m.load_state_dict(good | {'3.bias': torch.zeros(1)}, strict=strict)
+    with pytest.raises(RuntimeError, match='3.bias'): m.load_state_dict(good | {'3.bias': [0., 0.]})
+    with pytest.raises(TypeError): m.load_state_dict([1])
+    res = make(ns).load_state_dict(bad, strict=False)
+    assert res.missing_keys == ['0.bias'] and res.unexpected_keys == ['9.weight']
+    res = m.load_state_dict({k: v.double() for k, v in good.items()})
+    assert not res.missing_keys and not res.unexpected_keys
+    for k, v in m.state_dict().items(): assert v.equal(good[k]) and v.dtype == torch.float32
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    m, good = make(ours), make(ours, seed=1).state_dict()
+    before = copy.deepcopy(m.state_dict())
+    for bad in (good | {'3.bias': torch.zeros(1)}, good | {'x': torch.zeros(1)}, {k: good[k] for k in list(good)[:-1]}):
+        with pytest.raises(ValueError): m.load_state_dict(bad)
+        assert all(v.equal(before[k]) for k, v in m.state_dict().items())
+
+
+def test_a_state_shares_memory_and_takes_tensors_that_require_grad():
+    m = make(ours)
+    m.state_dict()['3.bias'].fill_(5.)
+    assert m[3].bias.tolist() == [5., 5.] and not m.state_dict()['3.bias'].requires_grad
+    m.load_state_dict(dict(make(ours, seed=1).named_parameters()))
+    assert all(p.is_leaf and p.requires_grad for p in m.parameters())
+
+
+def test_copies_and_pickles():
+    m, x = Net(), torch.randn(5, 3)
+    file = io.BytesIO()
+    torch.save(m, file)
+    file.seek(0)
+    for twin in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), torch.load(file, weights_only=False)):
+        assert twin(x).equal(m(x)) and repr(twin) == repr(m) and twin.tied is twin.body[0]
+        assert {n for n, _ in twin.named_parameters()} == {n for n, _ in m.named_parameters()}
+        assert not {id(p) for p in twin.parameters()} & {id(p) for p in m.parameters()}
+        with torch.no_grad(): next(twin.parameters()).zero_()
+        assert twin.state_dict()['scale'].item() == 0. and m.scale.item() == 1.
+
+
+def test_to_keeps_the_parameters_an_optimizer_holds():
+    m = Sequential(Linear(3, 2), nn.BatchNorm1d(2), nn.Sequential(nn.Linear(2, 1)))
+    opt = torch.optim.SGD(m.parameters(), lr=1., momentum=0.9)
+    m(torch.randn(4, 3)).sum().backward()
+    assert m.to(torch.float64) is m
+    assert {t.dtype for t in (*m.parameters(), *(p.grad for p in m.parameters()), m.state_dict()['1.running_mean'])} == {torch.float64}
+    assert m.state_dict()['1.num_batches_tracked'].dtype == torch.int64
+    before = m[2][0].bias.item()
+    opt.step()
+    assert m[2][0].bias.item() != before and m.to('cpu') is m
+    if torch.cuda.is_available():
+        assert {p.device.type for p in m.to('cuda').parameters()} == {'cuda'} and m(torch.randn(4, 3, device='cuda').double()).is_cuda
+
+
+def test_train_and_eval_reach_every_depth():
+    m = Sequential(ModuleList([Sequential(nn.Sequential(nn.Dropout()))]), Linear(2, 2))
+    assert m.training and m.eval() is m and not any(x.training for x in m.modules())
+    assert m.train() is m and all(x.training for x in m.modules())
+    m[0].eval()
+    assert m.training and m[1].training and not m[0][0][0][0].training
+    with pytest.raises(ValueError, match='list'): m.train([1])
+
+
+def test_parameters_that_are_shared_are_counted_once_and_trained_once():
+    def tied(ns):
+        torch.manual_seed(0)
+        a, b = ns.Linear(3, 3), ns.Linear(3, 3)
+        b.weight = a.weight
+        return ns.Sequential(a, b, a)
+    m, t = tied(ours), tied(nn)
+    assert [n for n, _ in m.named_parameters()] == [n for n, _ in t.named_parameters()] == ['0.weight', '0.bias', '1.bias']
+    assert [n for n, _ in m.named_modules()] == [n for n, _ in t.named_modules()] and list(m.state_dict()) == list(t.state_dict())
+    for x in (m, t):
+        opt = torch.optim.SGD(x.parameters(), lr=0.1)
+        x(torch.ones(2, 3)).square().sum().backward()
+        nn.utils.clip_grad_norm_(x.parameters(), 0.5)
+        opt.step()
+    torch.testing.assert_close(dict(m.named_parameters()), dict(t.named_parameters()))
+
+
+@pytest.mark.parametrize('keep', [True, False])
+def test_zero_grad(keep):
+    m = make(ours)
+    m.zero_grad(set_to_none=not keep)                # before any backward
+    out = m(torch.randn(3, 6)).sum()
+    grads = torch.autograd.grad(out, list(m.parameters()), create_graph=True)
+    for p, g in zip(m.parameters(), grads): p.grad = g
+    m.zero_grad(set_to_none=not keep)
+    assert all((p.grad.count_nonzero() == 0 and not p.grad.requires_grad) if keep else p.grad is None for p in m.parameters())
+
+
+def test_calling_costs_no_more_than_torchs():
+    def net(ns): return ns.Sequential(ns.Linear(784, 50), ns.ReLU(), ns.Linear(50, 10))
+    x, a, b = torch.randn(1, 784), net(ours), net(nn)
+    def seconds(m, n=100):
+        t = time.perf_counter()
+        for _ in range(n): m(x)
+        return time.perf_counter() - t
+    with torch.no_grad():
+        seconds(a), seconds(b)
+        times = [(seconds(a), seconds(b)) for _ in range(31)]
+    ratio = statistics.median(s/t for s, t in times)
+    assert ratio < 1.25, f'{ratio:.2f} times as long'

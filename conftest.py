@@ -4,6 +4,7 @@ import pytest
 
 os.environ.setdefault('IN_TEST', '1')           # the closing `nbdev_export()` of a notebook does nothing under test
 os.environ.setdefault('PYTHONHASHSEED', '0')    # sets print in one order
+if os.environ.get('MINISGD_DATA'): os.environ['MINISGD_DATA'] = os.path.abspath(os.environ['MINISGD_DATA'])  # kernels run in nbs/
 
 
 def pytest_report_header(config):
@@ -19,4 +20,5 @@ def pytest_collection_modifyitems(items):
         # nbdev_clean removes execution counts; nbval takes a cell without one for unrun and would not compare its output.
         if cell['execution_count'] is None: cell['execution_count'] = item.cell_num + 1
         # nbval knows that fonts make a PNG or JPEG differ between machines; so do they a GIF.
-        item.parent.skip_compare += ('image/gif',)
+        # stderr tells where data came from, as the head of the report does: it is no part of what a cell claims.
+        item.parent.skip_compare += ('image/gif', 'stderr')

@@ -55,7 +55,7 @@ def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, th
     draws = (next(minibatches(len(x), bs, generator=generator, replacement=replacement)) for _ in range(n))
     return torch.stack([torch.cat([g.flatten() for g in grad(i)]) for i in draws])
 
-# %% ../nbs/02_minibatch.ipynb #0fcd2a4d
+# %% ../nbs/02_minibatch.ipynb #41478029
 def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over the rows it is given
         params,                 # a tensor or a list of tensors, moved in place
         x:Tensor, y:Tensor,     # n rows and their n targets
@@ -72,8 +72,7 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
     if not lr >= 0: raise ValueError(f"lr is {lr}; a learning rate is zero or positive")
     @torch.no_grad()
     def loss_of_all(): return loss_fn(params, x, y).item()
-    ps = leaves(params)
-    history = [loss_of_all()]
+    ps, history = leaves(params), [loss_of_all()]
     for epoch in range(epochs):
         for i in minibatches(len(x), bs, shuffle, generator, replacement):
             for p in ps: p.grad = None

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Module', 'Linear', 'ReLU', 'Sigmoid', 'ModuleList', 'Sequential']
 
-# %% ../nbs/04_modules.ipynb #8f09b9c4
+# %% ../nbs/04_modules.ipynb #816efbbe
 import math
 from collections import namedtuple
 from collections.abc import Mapping
-from itertools import count, groupby
+from itertools import chain, count, groupby
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 
-# %% ../nbs/04_modules.ipynb #99658272
+# %% ../nbs/04_modules.ipynb #b7f2d829
 class Registry:
     "An object that writes down which of its attributes are parameters and which are modules."
     def __new__(cls, *args, **kwargs):
@@ -29,7 +29,7 @@ class Registry:
         elif mod or name in self._modules:  register, fits, kind = self._modules, mod, 'module'
         else: return super().__setattr__(name, value)
         if not (fits or value is None):
-            raise TypeError(f'{name} holds a {kind}: got {type(value).__name__}, allowed are a {kind} or None (or del it first)')
+            raise TypeError(f'{name} holds a {kind}: got {type(value).__name__}, expected a {kind} or None')
         super().__setattr__(name, value)
         if par: self._modules.pop(name, None)
         register[name] = value
@@ -51,13 +51,14 @@ def path(prefix, name):
     "`name` under `prefix`, if there is one."
     return f'{prefix}.{name}' if prefix else name
 
-# %% ../nbs/04_modules.ipynb #f2aeb344
+# %% ../nbs/04_modules.ipynb #c139fd60
 class Tree(Registry):
     "A registry that asks the modules in it what they hold."
     def named_children(self): return once(self._modules.items())
     def named_modules(self, prefix=''):
         yield prefix, self
-        yield from once(pair for name,m in self.named_children() for pair in m.named_modules(prefix=path(prefix, name)))
+        below = (m.named_modules(prefix=path(prefix, name)) for name,m in self.named_children())
+        yield from once(chain.from_iterable(below))
     def named_parameters(self, prefix='', recurse=True):
         modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
         return once((path(where, name), p) for where,m in modules for name,p in m._parameters.items())
@@ -107,7 +108,7 @@ def shape_of(o):
     "The shape of a tensor; the type of anything else."
     return tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
 
-# %% ../nbs/04_modules.ipynb #60b29459
+# %% ../nbs/04_modules.ipynb #bc073a99
 class State(Leaves):
     "A tree that can be written flat and read back."
     def state_dict(self, prefix:str='')->dict:
@@ -120,16 +121,19 @@ class State(Leaves):
     @torch.no_grad()
     def load_state_dict(self, state_dict, strict:bool=True)->LoadResult:
         "Copy `state_dict` into this model; missing or unexpected names are an error unless `strict` is False."
-        if not isinstance(state_dict, Mapping): raise TypeError(f'state_dict: got {type(state_dict).__name__}, expected a dict of tensors')
+        if not isinstance(state_dict, Mapping): raise TypeError(f'state_dict: got {type(state_dict).__name__}, expected a dict')
         own, new = self.state_dict(), state_dict
-        missing, unexpected, both = [k for k in own if k not in new], [k for k in new if k not in own], [k for k in own if k in new]
-        faults = [f'size mismatch for {k}: got {shape_of(new[k])}, expected {shape_of(own[k])}' for k in both if shape_of(new[k]) != shape_of(own[k])]
-        if strict: faults += [f'Missing key in state_dict: {k}' for k in missing] + [f'Unexpected key in state_dict: {k}' for k in unexpected]
-        if faults: raise StateError(f'state_dict does not fit {type(self).__name__}, nothing loaded: ' + '; '.join(faults))
-        for k in both: own[k].copy_(new[k])
+        missing, unexpected = [k for k in own if k not in new], [k for k in new if k not in own]
+        pairs = {k: (new[k], own[k]) for k in own if k in new}
+        faults = [f'size mismatch for {k}: got {shape_of(a)}, expected {shape_of(b)}'
+                  for k,(a,b) in pairs.items() if shape_of(a) != shape_of(b)]
+        if strict: faults += [f'Missing key in state_dict: {k}' for k in missing]
+        if strict: faults += [f'Unexpected key in state_dict: {k}' for k in unexpected]
+        if faults: raise StateError(f'nothing loaded into {type(self).__name__}: ' + '; '.join(faults))
+        for a,b in pairs.values(): b.copy_(a)
         return LoadResult(missing, unexpected)
 
-# %% ../nbs/04_modules.ipynb #2c6e4628
+# %% ../nbs/04_modules.ipynb #e01c7530
 class Module(State):
     "A tree of parameters and modules that can be called. A subclass writes `forward`."
     def forward(self, *args, **kwargs): raise NotImplementedError(f'{type(self).__name__} has no forward')
@@ -137,10 +141,11 @@ class Module(State):
 
     def add_module(self, name:str, module):
         "Register `module` as attribute `name`."
-        if not (module is None or isinstance(module, (Module, nn.Module))): raise TypeError(f'module: got {type(module).__name__}, expected a Module or None')
+        if not (module is None or isinstance(module, (Module, nn.Module))):
+            raise TypeError(f'module: got {type(module).__name__}, expected a Module or None')
         if not isinstance(name, str): raise TypeError(f'name: got {type(name).__name__}, expected a str')
-        taken = hasattr(self, name) and name not in self._modules
-        if taken or '.' in name or not name: raise ValueError(f'name: got {name!r}, expected a name without a dot that is not an attribute yet')
+        if not name or '.' in name or (hasattr(self, name) and name not in self._modules):
+            raise ValueError(f'name: got {name!r}, expected one that has no dot and is not an attribute yet')
         self._modules[name] = None
         setattr(self, name, module)
 
@@ -152,7 +157,7 @@ class Module(State):
         return self
     def eval(self): return self.train(False)
 
-# %% ../nbs/04_modules.ipynb #5aee05e5
+# %% ../nbs/04_modules.ipynb #ab3c9533
 class Linear(Module):
     "`x @ weight.T + bias`, with the default initialisation of `nn.Linear`."
     def __init__(self,
@@ -173,7 +178,8 @@ class Linear(Module):
         if self.bias is not None: nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x): return F.linear(x, self.weight, self.bias)
-    def extra_repr(self): return f'in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}'
+    def extra_repr(self):
+        return f'in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}'
 
 # %% ../nbs/04_modules.ipynb #6b472546
 class ReLU(Module):
@@ -184,33 +190,33 @@ class Sigmoid(Module):
     "Each number squeezed between 0 and 1: 1/(1+exp(-x))."
     def forward(self, x): return torch.sigmoid(x)
 
-# %% ../nbs/04_modules.ipynb #03d90fde
+# %% ../nbs/04_modules.ipynb #926511c2
+def in_runs(texts):
+    "Numbered lines, one for each run of equal texts."
+    runs = [(text, [i for i,_ in run]) for text,run in groupby(enumerate(texts), key=lambda o: o[1])]
+    return [f'({i[0]}): {text}' if len(i) == 1 else f'({i[0]}-{i[-1]}): {len(i)} x {text}' for text,i in runs]
+
+# %% ../nbs/04_modules.ipynb #cfac07c3
 class ModuleList(Module):
     "A list whose items are registered under their numbers."
-    def __init__(self, modules=None): self.extend(modules or ()) # modules: iterable of Module
+    def __init__(self, modules=()): self.extend([] if modules is None else modules) # any iterable of them
     def __len__(self): return len(self._modules)
     def __iter__(self): return iter(self._modules.values())
     def __getitem__(self, i): return type(self)(list(self)[i]) if isinstance(i, slice) else list(self)[i]
-
-    def append(self, module):
-        "Register `module` under the next free number."
-        self.add_module(next(str(i) for i in count(len(self)) if str(i) not in self._modules), module)
-        return self
+    def append(self, module): return self.extend([module])
     def extend(self, modules):
-        for m in list(modules): self.append(m)
+        for m in list(modules): self.add_module(next(str(i) for i in count(len(self)) if str(i) not in self._modules), m)
         return self
+    def _lines(self): return in_runs(map(repr, self))
 
-    def _lines(self):
-        runs = [(r, [i for i,_ in run]) for r,run in groupby(enumerate(map(repr, self)), key=lambda o: o[1])]
-        return [f'({i[0]}): {r}' if len(i) == 1 else f'({i[0]}-{i[-1]}): {len(i)} x {r}' for r,i in runs]
-
-# %% ../nbs/04_modules.ipynb #e50461ab
+# %% ../nbs/04_modules.ipynb #8b989189
 class Sequential(ModuleList):
     "Modules called one after the other, each on what the last returned."
     def __init__(self, *layers): # modules, or one dict name -> module
         named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
         for name,m in named.items(): self.add_module(str(name), m)
-    def __getitem__(self, i): return type(self)(dict(list(self._modules.items())[i])) if isinstance(i, slice) else list(self)[i]
+    def __getitem__(self, i):
+        return type(self)(dict(list(self._modules.items())[i])) if isinstance(i, slice) else list(self)[i]
 
     def forward(self, x):
         for m in self: x = m(x)

@@ -78,7 +78,7 @@ def _check_beside(group, groups):
     again = [i for i,p in enumerate(group['params']) if p in old]
     if again: raise ValueError(f"some parameters appear in more than one parameter group: params{again} of group {len(groups)} are in an earlier one")
 
-# %% ../nbs/06_optim.ipynb #2dcf2c05
+# %% ../nbs/06_optim.ipynb #2b7bb5f6
 class Optimizer(ParamGroups):
     "Moves parameters by a rule, and clears their gradients. A subclass supplies `update`."
     def update(self, p:Tensor, group:dict):
@@ -102,13 +102,14 @@ class Optimizer(ParamGroups):
             if set_to_none: p.grad = None
             else: p.grad.detach_().zero_()
 
-    def state_dict(self): return _pack(self.param_groups, self.state)
-    def load_state_dict(self, state_dict): _unpack(self, state_dict)
+    def state_dict(self): "What must be kept to go on later."; return _pack(self.param_groups, self.state)
+    def load_state_dict(self, state_dict): "Go on where `state_dict` was taken."; _unpack(self, state_dict)
 
-# %% ../nbs/06_optim.ipynb #09f1a151
+# %% ../nbs/06_optim.ipynb #506f028b
 def _check_options(group):
     "Raise an error if one of the options in `group` makes no sense for `SGD`."
-    names = dict(lr='learning rate', momentum='momentum value', dampening='dampening value', weight_decay='weight_decay value')
+    names = dict(lr='learning rate', momentum='momentum value', dampening='dampening value',
+                 weight_decay='weight_decay value')
     for key,name in names.items():
         v = group[key]
         if not isinstance(v, (Real, Tensor)): raise TypeError(f"Invalid {name}: {v!r} ({key}) is a {type(v).__name__}, not a number")
@@ -117,20 +118,21 @@ def _check_options(group):
     if group['nesterov'] and (group['momentum'] <= 0 or group['dampening'] != 0):
         raise ValueError(f"Nesterov momentum requires a momentum and zero dampening, but got momentum={group['momentum']}, dampening={group['dampening']}")
 
-# %% ../nbs/06_optim.ipynb #b49ff039
+# %% ../nbs/06_optim.ipynb #c5692876
 class SGD(Optimizer):
     "Stochastic gradient descent, with momentum, weight decay and groups, step for step as `torch.optim.SGD`."
     def __init__(self,
-                 params,             # tensors, (name, tensor) pairs, or dicts of 'params' and options
-                 lr=1e-3,            # learning rate, at least 0
-                 momentum=0,         # part of the running sum that is kept at each step, at least 0
-                 dampening=0,        # part of each new gradient that is kept out of the sum
-                 weight_decay=0,     # multiple of the parameter that is added to its gradient, at least 0
-                 nesterov=False,     # step from where the sum is about to lead? Needs momentum, and no dampening
-                 *, maximize=False,  # climb instead of descend?
+                 params,                # tensors, (name, tensor) pairs, or dicts of 'params' and options
+                 lr:float=1e-3,         # learning rate, at least 0
+                 momentum:float=0,      # part of the running sum that is kept at each step, at least 0
+                 dampening:float=0,     # part of each new gradient that is kept out of the sum
+                 weight_decay:float=0,  # multiple of the parameter that is added to its gradient, at least 0
+                 nesterov:bool=False,   # take the gradient where the sum is about to lead? Needs momentum, and no dampening
+                 *, maximize:bool=False,# climb instead of descend?
                  foreach=None, differentiable=False, fused=None): # as in PyTorch
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-                                      maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused))
+        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+                                      nesterov=nesterov, maximize=maximize, foreach=foreach,
+                                      differentiable=differentiable, fused=fused))
 
     def check(self, group): _check_options(group)
 
@@ -243,7 +245,7 @@ def one_cycle(total_steps:int,      # steps in all; asking for a later one is a 
         return _cos(peak, end, (t - top)/(last - top))
     return factor
 
-# %% ../nbs/06_optim.ipynb #051be4a1
+# %% ../nbs/06_optim.ipynb #81ed609b
 class Scheduler:
     "Sets the rates of an optimizer's groups, step by step, by a schedule."
     def __init__(self,
@@ -257,17 +259,20 @@ class Scheduler:
 
     def _set(self, t):
         factor,mu = self.sched(t),self.momentum and self.momentum(t)
-        self.base_lrs += [float(g['lr']) for g in self.opt.param_groups[len(self.base_lrs):]] # groups added since
+        self.base_lrs += [float(g['lr']) for g in self.opt.param_groups[len(self.base_lrs):]] # of groups added since
         for g,lr in zip(self.opt.param_groups, self.base_lrs):
             if isinstance(g['lr'], Tensor): g['lr'].fill_(factor*lr)
             else: g['lr'] = factor*lr
             if self.momentum: g['momentum'] = mu
         self.t = t
 
-    def step(self): self._set(self.t + 1)
-    def get_last_lr(self): return [g['lr'] for g in self.opt.param_groups]
-    def state_dict(self): return dict(t=self.t, base_lrs=list(self.base_lrs))
-    def load_state_dict(self, state_dict): self.base_lrs,t = _check_place(state_dict, self.opt); self._set(t)
+    def step(self): "Set the rates of the next step."; self._set(self.t + 1)
+    def get_last_lr(self): "The rate of each group."; return [g['lr'] for g in self.opt.param_groups]
+    def state_dict(self): "What must be kept to go on later."; return dict(t=self.t, base_lrs=list(self.base_lrs))
+    def load_state_dict(self, state_dict):
+        "Go on where `state_dict` was taken."
+        self.base_lrs,t = _check_place(state_dict, self.opt)
+        self._set(t)
     def __repr__(self): return f"{type(self).__name__}(t={self.t}, lr={self.get_last_lr()})"
 
 # %% ../nbs/06_optim.ipynb #9f7b2c57

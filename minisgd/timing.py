@@ -25,7 +25,7 @@ def _wait():
     "Until the GPU, if one is in use, has done all that it was asked to."
     if torch.cuda.is_initialized(): torch.cuda.synchronize()
 
-# %% ../nbs/08_timing.ipynb #25be2f9c
+# %% ../nbs/08_timing.ipynb #ad00d3ee
 class Timer:
     "A stopwatch: `start` and `stop` it, once or many times, or time the body of a `with`."
     def __init__(self,
@@ -48,7 +48,7 @@ class Timer:
     def avg(self)->float:                               # seconds per lap; RuntimeError if there is none
         if not self.times: raise RuntimeError("Timer: avg() of no laps; start() and stop() it first")
         return self.sum()/len(self.times)
-    def cumsum(self)->list: return np.cumsum(self.times).tolist() # seconds from the first start to the end of each lap, pauses left out
+    def cumsum(self)->list: return np.cumsum(self.times).tolist() # seconds to the end of each lap, without the pauses
     def __repr__(self): return f'Timer({len(self.times)} laps, {self.sum():.3g} s)'
 
 # %% ../nbs/08_timing.ipynb #4187afa2
@@ -65,10 +65,10 @@ def _enough(f, min_time, clock):
     while calls < 2**24 and calls*_run(f, calls, clock) < min_time: calls *= 2
     return calls
 
-# %% ../nbs/08_timing.ipynb #16613742
+# %% ../nbs/08_timing.ipynb #eab2709f
 def compare(fs:dict,              # functions without arguments, by name
             *, repeat:int=7,      # how many times each is run
-            min_time:float=0.01,  # seconds that a run lasts at least; a faster function is called many times in a run
+            min_time:float=1e-3,  # seconds that a run lasts at least; a faster function is called many times in a run
             clock=time.perf_counter # returns seconds
            )->dict:               # (median, spread) by name, as from `benchmark`
     "Time several functions in turn, so that what disturbs one disturbs all."
@@ -83,9 +83,9 @@ def compare(fs:dict,              # functions without arguments, by name
 
 def benchmark(f,                   # function without arguments
               *, repeat:int=7,     # how many runs
-              min_time:float=0.01, # seconds that a run lasts at least
+              min_time:float=1e-3, # seconds that a run lasts at least
               clock=time.perf_counter # returns seconds
-             )->tuple:             # (median, spread): seconds per call, and the width of the middle half of the runs (nan if there is only one)
+             )->tuple:             # seconds per call: median, and width of the middle half of the runs (nan if only one)
     "Time `f`: warm up, repeat, and say how far the runs differ."
     return compare({'f': f}, repeat=repeat, min_time=min_time, clock=clock)['f']
 
@@ -98,7 +98,7 @@ def gflops(n:int,        # rows and columns of both matrices
     if not seconds > 0: raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
     return 2*n**3/seconds/1e9
 
-# %% ../nbs/08_timing.ipynb #dc4f3295
+# %% ../nbs/08_timing.ipynb #9307ebbb
 def fit_step_cost(bs,     # rows in a batch, at least two different sizes
                   seconds # that one step takes at each
                  )->tuple:# (t0, rate): seconds that a step costs before the first row, and rows per second after that
@@ -107,7 +107,7 @@ def fit_step_cost(bs,     # rows in a batch, at least two different sizes
     if bs.ndim != 1 or bs.shape != seconds.shape or len(set(bs.tolist())) < 2:
         raise ValueError(f"fit_step_cost: bs has shape {bs.shape}, seconds has shape {seconds.shape}; "
                          "they must be one-dimensional and equal, with at least two different batch sizes")
-    if not ((bs > 0).all() and (seconds > 0).all()): raise ValueError("fit_step_cost: bs and seconds must all be positive")
+    if min(bs.min(), seconds.min()) <= 0: raise ValueError("fit_step_cost: bs and seconds must all be positive")
     terms = np.stack([np.ones_like(bs), bs], axis=1)/seconds[:,None]
     (t0, per_row), *_ = np.linalg.lstsq(terms, np.ones_like(bs), rcond=None)
     if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger batches too")

@@ -1,0 +1,149 @@
+"""Speed, side by side with PyTorch: `make bench`, or `python tests/bench.py [WORD ...]` for the rows whose name has a word.
+
+A row is a function under `@row`. It races its contestants with `race`, which lets them take turns in one process, so that
+whatever else the machine does falls on all alike, and returns one line of the table, or several. Nothing here fails on a
+time; a row may assert what is not a time. `peer/ours` is how many times as long the peer takes as we do: larger is better.
+"""
+import os, re, sys, tempfile, time
+from pathlib import Path
+from statistics import median, quantiles
+
+os.environ.setdefault('MINISGD_OFFLINE', '1')
+import numpy as np, torch
+from torch.utils import data as peer
+from minisgd.data import airfoil, mnist, origin
+from minisgd.dataloader import BatchSampler, DataLoader, Dataset, Sampler
+
+ROWS = []
+
+def row(f):
+    "Add a function that returns the lines of one comparison."
+    ROWS.append(f)
+    return f
+
+def once(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+def race(repeat=9, min_time=0.01, **contestants):
+    "Seconds of each contestant, a function without arguments, in `repeat` rounds, each after one to warm up."
+    loops = {name: max(1, int(min_time/max(once(f), 1e-9))) for name, f in contestants.items()}
+    times = {name: [] for name in contestants}
+    for _ in range(repeat):
+        for name, f in contestants.items():
+            times[name].append(once(lambda: [f() for _ in range(loops[name])])/loops[name])
+    return times
+
+def spread(values):
+    "Half the distance between the quartiles, as a share of the median."
+    low, _, high = quantiles(values, n=4)
+    return (high - low)/2/median(values)
+
+def line(name, times, target='', ours='ours', peer='theirs'):
+    "One line of the table: medians, the median of the ratios round by round, and its spread."
+    ratios = [p/o for p, o in zip(times[peer], times[ours])]
+    return dict(name=name, ours=median(times[ours]), peer=median(times[peer]), ratio=median(ratios), spread=spread(ratios), target=target)
+
+def show(r):
+    if 'note' in r: return print(f'{"":56}{r["note"]}')
+    print(f'{r["name"]:56}{r["ours"]*1e3:10.3f}{r["peer"]*1e3:10.3f}{r["ratio"]:9.2f}  ±{r["spread"]:4.0%}   {r["target"]}', flush=True)
+
+# ---- loading ----------------------------------------------------------------------------------------------------------
+
+def drain(batches):
+    for _ in batches: pass
+
+def bare(tensors, bs):
+    "A loop with nothing but a permutation and one indexed read after another."
+    order = torch.randperm(len(tensors[0]))
+    for i in range(0, len(order), bs): [t.index_select(0, order[i:i+bs]) for t in tensors]
+
+def load(name, tensors, bs, repeat=7, targets=('', '')):
+    ours = DataLoader(Dataset(*tensors), bs, shuffle=True)
+    theirs = peer.DataLoader(peer.TensorDataset(*tensors), bs, shuffle=True)
+    times = race(repeat, ours=lambda: drain(ours), theirs=lambda: drain(theirs), bare=lambda: bare(tensors, bs))
+    yield line(f'{name}, batch {bs}: PyTorch', times, targets[0])
+    yield line(f'{name}, batch {bs}: bare index_select', times, targets[1], peer='bare')
+
+@row
+def load_mnist():
+    for threads in dict.fromkeys((torch.get_num_threads(), 1)):
+        default = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        yield from load(f'load MNIST, {threads} threads', mnist()[:2], 64, targets=('>= 10', '>= 0.67'))
+        torch.set_num_threads(default)
+
+@row
+def load_mnist_by_batch_size():
+    for bs in (1, 8, 512, 4096, 50_000): yield from load('load MNIST', mnist()[:2], bs, repeat=3, targets=('>= 1' if bs == 1 else '', ''))
+
+@row
+def load_airfoil():
+    for bs in (1, 10, 100, 1500): yield from load('load airfoil', airfoil(), bs, targets=('>= 1' if bs == 1 else '', ''))
+
+@row
+def load_item_by_item():
+    "The road for any map-style dataset: a list of pairs."
+    items = list(zip(*(t[:10_000] for t in mnist()[:2])))
+    yield line('load a list of pairs, batch 64: PyTorch', race(5, ours=lambda: drain(DataLoader(items, 64, shuffle=True)),
+                                                               theirs=lambda: drain(peer.DataLoader(items, 64, shuffle=True))))
+
+@row
+def load_epoch_start():
+    dl = DataLoader(Dataset(*mnist()[:2]), 64, shuffle=True)
+    yield line('first batch of MNIST: randperm and that batch', race(51, ours=lambda: next(iter(dl)), theirs=lambda: next(iter(dl.batch_sampler.index_tensors()))), '~ 1')
+
+@row
+def load_our_dataset_in_their_loader():
+    tensors = mnist()[:2]
+    ours, theirs = [peer.DataLoader(ds(*tensors), 64, shuffle=True) for ds in (Dataset, peer.TensorDataset)]
+    yield line("PyTorch's loader, batch 64: our Dataset, TensorDataset", race(5, ours=lambda: drain(ours), theirs=lambda: drain(theirs)))
+
+# ---- beyond memory ----------------------------------------------------------------------------------------------------
+
+def anonymous_mb():
+    "Memory of this process that is no file's, in MB."
+    return int(re.search(r'RssAnon:\s*(\d+)', Path('/proc/self/status').read_text())[1])/1024
+
+def forget(file):
+    "Ask the system to drop a file's pages from its cache, so that they are read from the disk again."
+    with open(file, 'rb') as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+@row
+def stream_2gb():
+    "A shuffled epoch over 2 GB on disk, by rows and by blocks of rows; the process must not grow by 300 MB."
+    if not Path('/proc/self/status').exists(): return print('skipped: this system does not tell RssAnon')
+    rows, width, bs = 640_000, 784, 256
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'rows.f32'
+        with open(file, 'wb') as f:
+            for i in range(0, rows, 64_000): np.random.default_rng(i).random((64_000, width), dtype=np.float32).tofile(f)
+        size = file.stat().st_size
+        def epoch(block_size):
+            forget(file)
+            ds = Dataset(np.memmap(file, np.float32, 'r', shape=(rows, width)))
+            sampler = Sampler(ds, shuffle=True, block_size=block_size)
+            seen = 0
+            for xb, in DataLoader(ds, batch_sampler=BatchSampler(sampler, bs)): seen += len(xb)
+            assert seen == rows
+        before = anonymous_mb()
+        times = race(2, ours=lambda: epoch(bs), theirs=lambda: epoch(None))
+        grown = anonymous_mb() - before
+        assert grown < 300, f'{grown:.0f} MB'
+        yield line(f'stream {size/2**30:.1f} GB, file cache dropped: blocks of {bs}, rows', times, '> 1')
+        yield dict(note=f'RssAnon grew by {grown:.0f} MB (target < 300)')
+
+# ---- the table --------------------------------------------------------------------------------------------------------
+
+def main(words):
+    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; '
+          f'MNIST from {origin("mnist")}, airfoil from {origin("airfoil")}')
+    print(f'\n{"row: peer":56}{"ours ms":>10}{"peer ms":>10}{"peer/ours":>9}  spread  target')
+    for f in ROWS:
+        if not words or any(w in f.__name__ for w in words):
+            for r in f() or (): show(r)
+
+if __name__ == '__main__': main(sys.argv[1:])

@@ -85,7 +85,7 @@ def data_dir()->Path: # may not exist yet
 
 def _offline(): return os.environ.get('MINISGD_OFFLINE', '0') not in ('', '0')
 
-# %% ../nbs/00_data.ipynb #773f894b
+# %% ../nbs/00_data.ipynb #cf74dbab
 def _from_folder(fname):
     "The verified bytes of `fname` in `$MINISGD_DATA`."
     path = data_dir().absolute()/fname
@@ -93,7 +93,6 @@ def _from_folder(fname):
         f"MINISGD_DATA is {os.environ['MINISGD_DATA']!r}, but there is no file {path}. Name a folder that holds {fname}, or unset MINISGD_DATA.")
     return verified(path, FILES[fname][0])
 
-# %% ../nbs/00_data.ipynb #7edd2f60
 def _say(message): print(f'minisgd: {message}', file=sys.stderr, flush=True)
 
 def _from_cache(fname):
@@ -120,7 +119,7 @@ def _writable(folder):
         _say(f'cannot write to {folder} ({e.strerror}), so {tmp.name} is used until Python exits. Set MINISGD_CACHE to a folder of yours.')
         return Path(tmp.name)
 
-# %% ../nbs/00_data.ipynb #cfd1893b
+# %% ../nbs/00_data.ipynb #861cc7d6
 class NotAvailable(OSError):
     "The real data cannot be had. The message says what was tried and what to do."
 
@@ -130,13 +129,12 @@ def _why(e):
     response = getattr(e, 'response', None)
     return f'{response.status_code} {response.reason}' if response is not None else e.strerror or type(e).__name__
 
-# %% ../nbs/00_data.ipynb #e952e4f8
 def _retrieve(url, fname, folder):
     "Download `url` to `folder`/`fname` with a progress bar; 3 seconds to answer, 20 without a byte, then give up."
     from tqdm import tqdm
     pooch = _pooch()
     pooch.get_logger().setLevel('WARNING')
-    with tqdm(desc=fname, unit='B', unit_scale=True, leave=False) as bar:
+    with tqdm(desc=fname, total=1, unit='B', unit_scale=True, leave=False) as bar: # pooch sets the true total
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=(3, 20), headers={'Accept-Encoding': 'identity'})
         return verified(pooch.retrieve(url, f'sha256:{FILES[fname][0]}', fname, folder, downloader=get), FILES[fname][0])
 
@@ -155,11 +153,14 @@ def _download(fname, again):
     _failed[fname] = f"{where}, and no server gave it ({'; '.join(tried)}). Check the network, or set MINISGD_DATA to a folder that has the file."
     raise NotAvailable(_failed[fname])
 
-# %% ../nbs/00_data.ipynb #57001315
+# %% ../nbs/00_data.ipynb #e6a493fd
+def _check(source):
+    if source not in ('auto', 'real', 'builtin'): raise ValueError(f"source={source!r} must be 'auto', 'real' or 'builtin'")
+    return source
+
 def _fetch(name, source):
     "The verified bytes of each file of data set `name`, or None for its stand-in."
-    if source not in ('auto', 'real', 'builtin'): raise ValueError(f"source={source!r} must be 'auto', 'real' or 'builtin'")
-    if source == 'builtin': return None
+    if _check(source) == 'builtin': return None
     if os.environ.get('MINISGD_DATA'): return [_from_folder(f) for f in SETS[name]]
     try: return [_from_cache(f) or _download(f, again=source=='real') for f in SETS[name]]
     except NotAvailable as e:
@@ -169,13 +170,13 @@ def _fetch(name, source):
 @lru_cache
 def _announce(name, why): _say(f'{name} is the built-in stand-in: {why}')
 
-# %% ../nbs/00_data.ipynb #ef71f1c3
+# %% ../nbs/00_data.ipynb #49e048e4
 def origin(name:str,         # one of `SETS`
            source:str='auto' # 'auto', 'real' or 'builtin'
           )->str:            # 'MINISGD_DATA', 'cache', 'download' or 'builtin'
     "Where the data set `name` would come from now. Nothing is downloaded."
     if name not in SETS: raise ValueError(f'name={name!r} must be one of {", ".join(SETS)}')
-    if source == 'builtin': return source
+    if _check(source) == 'builtin': return source
     if os.environ.get('MINISGD_DATA'): _fetch(name, source); return 'MINISGD_DATA'
     if all(_from_cache(f) for f in SETS[name]): return 'cache'
     if source == 'real' or not (_offline() or _failed.keys() & SETS[name]): return 'download'
@@ -279,7 +280,7 @@ def grow(x:Tensor, y:Tensor, # images (k,8,8) from 0 to 1 and labels (k,)
     x = ((torch.cat(moved) - .3)*1.5).clamp(0, 1)
     return (255*x).round().byte().view(n, 784), y[i].byte()
 
-# %% ../nbs/00_data.ipynb #b0d937aa
+# %% ../nbs/00_data.ipynb #17e29ec2
 def show_images(x:Tensor,        # rows of square images (n, d*d), or images (n,h,w) or (n,1,h,w)
                 titles=None,     # one for each image, such as labels
                 ncols:int=10,    # images side by side
@@ -288,8 +289,7 @@ def show_images(x:Tensor,        # rows of square images (n, d*d), or images (n,
     "Draw images in a grid, dark where the numbers are large, all on one scale."
     import matplotlib.pyplot as plt
     x = torch.as_tensor(x).detach().cpu()
-    side = math.isqrt(x.shape[-1])
-    if x.ndim == 2 and side**2 == x.shape[1]: x = x.reshape(-1, side, side)
+    if x.ndim == 2 and (side := math.isqrt(x.shape[1]))**2 == x.shape[1]: x = x.reshape(-1, side, side)
     if x.ndim == 4 and x.shape[1] == 1: x = x[:,0]
     if x.ndim != 3 or not x.numel(): raise ValueError(f'x has shape {tuple(x.shape)}, it must be (n, d*d), (n, h, w) or (n, 1, h, w) with n at least 1')
     if titles is not None and len(titles) != len(x): raise ValueError(f'{len(titles)} titles for {len(x)} images')
@@ -297,10 +297,10 @@ def show_images(x:Tensor,        # rows of square images (n, d*d), or images (n,
     _, axs = plt.subplots(nrows, ncols, figsize=(size*ncols, size*nrows*(1.35 if titles is not None else 1)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax, image, i in zip(axs.flat, x, range(len(x))):
-        ax.imshow(image, cmap='gray_r', vmin=x.min(), vmax=x.max())
+        ax.imshow(image.numpy(), cmap='gray_r', vmin=x.min(), vmax=x.max())
         if titles is not None: ax.set_title(f'{titles[i]}', fontsize=10)
 
-# %% ../nbs/00_data.ipynb #4d61a1e0
+# %% ../nbs/00_data.ipynb #35074901
 _SIZES = 50_000, 10_000, 10_000
 
 def _grow_all():
@@ -311,12 +311,14 @@ def _grow_all():
 
 def _keep(folder, stem, data):
     "Write `data` to `folder`/`stem`-its hash, all or nothing; a full disk is no reason to stop."
+    path, part = folder/f'{stem}-{sha256(data)}', folder/f'part-{os.getpid()}'
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as f: f.write(data)
-        os.replace(f.name, folder/f'{stem}-{sha256(data)}')
-    except OSError as e: _say(f'could not keep {stem} in {folder} ({e.strerror})')
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as e: _say(f'could not keep {path} ({e.strerror})')
+    finally:
+        with suppress(OSError): part.unlink()
 
-# %% ../nbs/00_data.ipynb #de8a71bc
 def _mnist_standin():
     "Images (70000,784) and labels (70000,): from the cache if they are what the file's name says, else grown."
     folder, stem, data = _writable(_cache()), 'digits-1', None # another recipe, another number

@@ -14,58 +14,63 @@ import numpy as np, torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-# %% ../nbs/05_dataloader.ipynb #78713aeb
+# %% ../nbs/05_dataloader.ipynb #dab75e97
+def _fresh(): return torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+
+def _portions(n, total, replacement, g):
+    "`total` indices below `n`, in PyTorch's portions."
+    k = 32 if replacement else n
+    for m in [k]*(total//k) + [total%k]:
+        yield torch.randint(n, (m,), generator=g) if replacement else torch.randperm(n, generator=g)[:m]
+
+def _blocks(n, k, g):
+    "All indices below `n`: blocks of `k` neighbours in random order, each of them shuffled."
+    for i in torch.randperm(-(-n//k), generator=g).tolist():
+        yield i*k + torch.randperm(min(k, n - i*k), generator=g)
+
+# %% ../nbs/05_dataloader.ipynb #8717a334
 def _positive(name, value):
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ValueError(f'{name} should be a positive integer value, but got {name}={value}')
 
-# %% ../nbs/05_dataloader.ipynb #bf0bd1d5
+def _check_sampler(s):
+    if not isinstance(s.replacement, bool): raise TypeError(f'replacement should be a boolean value, but got replacement={s.replacement}')
+    if not isinstance(s.generator, (torch.Generator, type(None))): raise TypeError(f'generator should be a torch.Generator or None, but got generator={s.generator!r}')
+    if s.random: _positive('num_samples', len(s) if s._num_samples is None else s._num_samples)
+    elif (s._num_samples, s.block_size) != (None, None): raise ValueError('num_samples and block_size need shuffle=True or replacement=True')
+    if s.block_size is not None: _positive('block_size', s.block_size)
+    if s.block_size and (s.replacement or s._num_samples): raise ValueError('block_size option is mutually exclusive with replacement and num_samples')
+
+# %% ../nbs/05_dataloader.ipynb #94c0d502
 class Sampler:
-    "Indices of `data` for one epoch each time it is iterated: in order, shuffled, or drawn with replacement."
+    "Indices of `data`, each time it is iterated: in order, shuffled, or drawn with replacement."
     def __init__(self,
-                 data,                  # anything with a length n
-                 shuffle:bool=False,    # a new random order each epoch
-                 replacement:bool=False,# draw each index anew, so that some repeat and some are left out
-                 generator=None,        # torch.Generator to draw from; None: a fresh one, seeded from the global one
-                 num_samples:int=None,  # indices in an epoch, n by default; only for random orders
-                 block_size:int=None    # shuffle blocks of so many neighbours, and the rows in each
+                 data,                   # anything with a length n
+                 shuffle:bool=False,     # a new random order each epoch
+                 replacement:bool=False, # draw each index anew, so that some repeat and some are left out
+                 generator=None,         # torch.Generator to draw from; None: a fresh one, seeded from the global one
+                 num_samples:int=None,   # indices in an epoch, n by default; only for random orders
+                 block_size:int=None     # shuffle blocks of so many neighbours, and the rows in each
                 ):
-        self.data,self.shuffle,self.replacement,self.generator = data,shuffle,replacement,generator
-        self._num_samples,self.block_size = num_samples,block_size
-        if not isinstance(replacement, bool): raise TypeError(f'replacement should be a boolean value, but got replacement={replacement}')
-        if not isinstance(generator, (torch.Generator, type(None))): raise TypeError(f'generator should be a torch.Generator or None, but got generator={generator!r}')
-        if shuffle or replacement: _positive('num_samples', len(self))
-        elif num_samples or block_size: raise ValueError('num_samples and block_size need shuffle=True or replacement=True')
-        if block_size is not None:
-            _positive('block_size', block_size)
-            if replacement or num_samples: raise ValueError('block_size option is mutually exclusive with replacement and num_samples')
+        self.data,self.replacement,self.generator,self.block_size = data,replacement,generator,block_size
+        self.random,self._num_samples = bool(shuffle or replacement),num_samples
+        _check_sampler(self)
 
     def __len__(self):
-        if not hasattr(self.data, '__len__'): raise TypeError(f'data should have a length, but {type(self.data).__name__} has no len(): pass a sampler that needs none')
+        if not hasattr(self.data, '__len__'): raise TypeError(f'data should have a length, but {type(self.data).__name__} has no len()')
         return len(self.data) if self._num_samples is None else self._num_samples
-
     def __iter__(self): return chain.from_iterable(part.tolist() for t in self.index_tensors() for part in t.split(1024))
-
     def index_tensors(self):
         "The same indices as tensors, each drawn when it is asked for."
         total,n = len(self),len(self.data)
-        if not (self.shuffle or self.replacement): yield torch.arange(n); return
-        g = self.generator
-        if g is None: g = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        if self.block_size:
-            for i in torch.randperm(-(-n//self.block_size), generator=g).tolist():
-                start = i*self.block_size
-                yield start + torch.randperm(min(self.block_size, n-start), generator=g)
-        else:
-            k = 32 if self.replacement else n
-            for m in [k]*(total//k) + [total%k]:
-                yield torch.randint(n, (m,), generator=g) if self.replacement else torch.randperm(n, generator=g)[:m]
+        if not self.random: yield torch.arange(n); return
+        g = self.generator or _fresh()
+        yield from _blocks(n, self.block_size, g) if self.block_size else _portions(n, total, self.replacement, g)
 
-# %% ../nbs/05_dataloader.ipynb #0a9a9bc6
+# %% ../nbs/05_dataloader.ipynb #a8fbde20
 class BatchSampler:
-    "Lists of `batch_size` indices from `sampler`; the last may be shorter, unless `drop_last`."
-    def __init__(self,
-                 sampler,             # any iterable of indices
+    "Lists of indices from `sampler`."
+    def __init__(self, sampler,       # any iterable of indices
                  batch_size:int,      # indices in a list
                  drop_last:bool=False # leave out a last, shorter list
                 ):
@@ -92,7 +97,7 @@ class BatchSampler:
             rest = t[full:]
         if len(rest) and not self.drop_last: yield rest
 
-# %% ../nbs/05_dataloader.ipynb #12f68ab1
+# %% ../nbs/05_dataloader.ipynb #cf32ac25
 def _like(x, new):
     "The collection `new` in the type of `x`, where that type can be made from it."
     try:
@@ -102,6 +107,7 @@ def _like(x, new):
         return x
     except TypeError: return new
 
+# %% ../nbs/05_dataloader.ipynb #a34e1a85
 def _fail(k, message):
     e = RuntimeError(f'item {k} of the batch has {message}')
     e.position = k
@@ -194,15 +200,14 @@ def convert(item): # one item, of any structure
     "`item` with tensors for arrays and nothing stacked, as PyTorch's `default_convert` makes it."
     return _rebuild(lambda leaves: torch.as_tensor(leaves[0]) if _numeric(leaves[0]) else leaves[0], [item])
 
-# %% ../nbs/05_dataloader.ipynb #d025c48e
+# %% ../nbs/05_dataloader.ipynb #b14a0a19
 _one_process = dict(num_workers=0, pin_memory=False, timeout=0, worker_init_fn=None, multiprocessing_context=None,
                     prefetch_factor=None, persistent_workers=False, pin_memory_device='', in_order=True)
 
-def _check(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last, options):
-    "PyTorch's rules for the arguments of a loader."
+def _check_loader(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last, options):
     for k,v in options.items():
         if k not in _one_process: raise TypeError(f'DataLoader has no option {k}')
-        if v != _one_process[k]: raise ValueError(f'{k} should be {_one_process[k]!r} in this loader of one process, but got {k}={v!r}: torch.utils.data.DataLoader takes the same dataset')
+        if v != _one_process[k]: raise ValueError(f'{k} should be {_one_process[k]!r} in a loader of one process, but got {k}={v!r}: torch.utils.data.DataLoader takes the same dataset')
     if isinstance(dataset, IterableDataset):
         for k,v in dict(shuffle=shuffle or None, sampler=sampler, batch_sampler=batch_sampler).items():
             if v is not None: raise ValueError(f'DataLoader with IterableDataset: expected unspecified {k} option, but got {k}={v}')
@@ -211,28 +216,23 @@ def _check(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last, opti
         raise ValueError(f'batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last, but got {batch_size=}, {shuffle=}, {sampler=}, {drop_last=}')
     if batch_size is None and drop_last: raise ValueError('batch_size=None option disables auto-batching and is mutually exclusive with drop_last')
 
-# %% ../nbs/05_dataloader.ipynb #ed5a06d4
-class DataLoader:
-    "Batches of `dataset`, in one process: order, cut, read, collate."
-    def __init__(self,
-                 dataset,             # anything with a length and `[i]`, or an `IterableDataset`
-                 batch_size:int=1,    # items in a batch; None: single items
-                 shuffle:bool=False,  # a new random order each epoch
-                 sampler=None,        # the order: any iterable of indices
-                 batch_sampler=None,  # order and cut: any iterable of lists of indices
-                 collate_fn=None,     # makes a batch of a list of items; None: `collate`
-                 drop_last:bool=False,# leave out a last, shorter batch
-                 generator=None,      # torch.Generator for the order; None: the global one
-                 **options            # PyTorch's other options, at their defaults
-                ):
-        _check(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last, options)
-        if sampler is None: sampler = dataset if isinstance(dataset, IterableDataset) else Sampler(dataset, bool(shuffle), generator=generator)
-        if batch_sampler is not None: batch_size = None
-        elif batch_size is not None: batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        if collate_fn is None: collate_fn = convert if batch_sampler is None else collate
-        vars(self).update(dataset=dataset, batch_size=batch_size, sampler=sampler, batch_sampler=batch_sampler,
-                          collate_fn=collate_fn, drop_last=drop_last, generator=generator)
+# %% ../nbs/05_dataloader.ipynb #fe77974c
+def _fetch(ds, idxs, collate_fn):
+    "The batch of the items at `idxs`."
+    read = getattr(ds, 'read_batch', None) if collate_fn is collate else None
+    many = getattr(ds, '__getitems__', None)
+    try:
+        if read: return read(idxs)
+        items = many(idxs) if many else None
+    except Exception:
+        _read_each(ds, torch.as_tensor(idxs).tolist())
+        raise
+    try: return collate_fn(items if many else _read_each(ds, idxs))
+    except RuntimeError as e: raise _named(e, idxs[e.position]) if hasattr(e, 'position') else e
 
+# %% ../nbs/05_dataloader.ipynb #a91490b5
+class _Epochs:
+    "What a loader does with its parts, once it has them."
     def __setattr__(self, name, value):
         if name in vars(self) and name not in ('collate_fn', 'generator'): raise ValueError(f'{name} attribute should not be set after DataLoader is initialized')
         super().__setattr__(name, value)
@@ -240,29 +240,37 @@ class DataLoader:
     @property
     def _index_sampler(self): return self.sampler if self.batch_sampler is None else self.batch_sampler
     def __len__(self): return len(self._index_sampler)
-
-    def _batch(self, idxs):
-        "One batch: read at once where the dataset can, else item by item."
-        ds = self.dataset
-        if self.batch_sampler is None: return self.collate_fn(_read_each(ds, [idxs])[0]) # one index, a single item
-        read = getattr(ds, 'read_batch', None) if self.collate_fn is collate else None
-        many = getattr(ds, '__getitems__', None)
-        try:
-            if read: return read(idxs)
-            items = many(idxs) if many else None
-        except Exception:
-            _read_each(ds, torch.as_tensor(idxs).tolist()) # finds the item at fault
-            raise
-        try: return self.collate_fn(items if many else _read_each(ds, idxs))
-        except RuntimeError as e: raise _named(e, idxs[e.position]) if hasattr(e, 'position') else e
+    def _one(self, i): return self.collate_fn(_read_each(self.dataset, [i])[0])
+    def _batch(self, idxs): return _fetch(self.dataset, idxs, self.collate_fn)
 
     def __iter__(self):
-        batches,ds = self._index_sampler,self.dataset
-        if type(ds) is Dataset and self.collate_fn is collate and type(batches) is BatchSampler and type(batches.sampler) is Sampler:
-            batches = batches.index_tensors()
-        batches = iter(batches)
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator) # PyTorch draws a seed for workers here: so the next order is the same
-        return map(self.collate_fn if isinstance(ds, IterableDataset) else self._batch, batches)
+        ds,batches = self.dataset,self._index_sampler
+        tensors = type(ds) is Dataset and self.collate_fn is collate and type(batches) is BatchSampler and type(batches.sampler) is Sampler
+        batches = iter(batches.index_tensors() if tensors else batches)
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator) # PyTorch draws a seed for workers here
+        return map(self.collate_fn if isinstance(ds, IterableDataset) else self._one if self.batch_sampler is None else self._batch, batches)
+
+# %% ../nbs/05_dataloader.ipynb #f6fe3454
+class DataLoader(_Epochs):
+    "Batches of `dataset`, in one process: order, cut, read, collate."
+    def __init__(self,
+                 dataset,              # anything with a length and `[i]`, or an `IterableDataset`
+                 batch_size:int=1,     # items in a batch; None: single items
+                 shuffle:bool=False,   # a new random order each epoch
+                 sampler=None,         # the order: any iterable of indices
+                 batch_sampler=None,   # order and cut: any iterable of lists of indices
+                 collate_fn=None,      # makes a batch of a list of items; None: `collate`
+                 drop_last:bool=False, # leave out a last, shorter batch
+                 generator=None,       # torch.Generator for the order; None: the global one
+                 **options             # PyTorch's other options, at their defaults
+                ):
+        _check_loader(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last, options)
+        if sampler is None: sampler = dataset if isinstance(dataset, IterableDataset) else Sampler(dataset, shuffle, generator=generator)
+        if batch_sampler is not None: batch_size = None
+        elif batch_size is not None: batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        if collate_fn is None: collate_fn = convert if batch_sampler is None else collate
+        vars(self).update(dataset=dataset, batch_size=batch_size, sampler=sampler, batch_sampler=batch_sampler,
+                          collate_fn=collate_fn, drop_last=drop_last, generator=generator)
 
 # %% ../nbs/05_dataloader.ipynb #35f99c68
 class ImageFolder:

@@ -82,10 +82,11 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
         history.append(loss_of_all())
     return history
 
-# %% ../nbs/02_minibatch.ipynb #6920c339
+# %% ../nbs/02_minibatch.ipynb #1b0b8b36
 def _check_binary(pred, target):
     "Refuse scores and targets that do not belong together."
-    if pred.shape!=target.shape: raise ValueError(f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; they must be equal")
+    if pred.shape!=target.shape:
+        raise ValueError(f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; they must be equal")
     if not len(pred): raise ValueError("pred and target are empty; there is nothing to average")
     wrong = target[(target!=0) & (target!=1)]
     if len(wrong): raise ValueError(f"target holds {wrong[0].item()}; only 0 and 1 are allowed")

@@ -245,7 +245,7 @@ def one_cycle(total_steps:int,      # steps in all; asking for a later one is a 
         return _cos(peak, end, (t - top)/(last - top))
     return factor
 
-# %% ../nbs/06_optim.ipynb #81ed609b
+# %% ../nbs/06_optim.ipynb #d164b8b6
 class Scheduler:
     "Sets the rates of an optimizer's groups, step by step, by a schedule."
     def __init__(self,
@@ -269,13 +269,10 @@ class Scheduler:
     def step(self): "Set the rates of the next step."; self._set(self.t + 1)
     def get_last_lr(self): "The rate of each group."; return [g['lr'] for g in self.opt.param_groups]
     def state_dict(self): "What must be kept to go on later."; return dict(t=self.t, base_lrs=list(self.base_lrs))
-    def load_state_dict(self, state_dict):
-        "Go on where `state_dict` was taken."
-        self.base_lrs,t = _check_place(state_dict, self.opt)
-        self._set(t)
+    def load_state_dict(self, state_dict): "Go on where `state_dict` was taken."; self._set(_load_rates(self, state_dict))
     def __repr__(self): return f"{type(self).__name__}(t={self.t}, lr={self.get_last_lr()})"
 
-# %% ../nbs/06_optim.ipynb #9f7b2c57
+# %% ../nbs/06_optim.ipynb #043cc3a0
 def _check_sched(opt, sched, momentum):
     "Raise an error if a `Scheduler` cannot be made of these."
     if not hasattr(opt, 'param_groups'): raise TypeError(f"opt must be an optimizer, with param_groups, but is a {type(opt).__name__}")
@@ -283,9 +280,11 @@ def _check_sched(opt, sched, momentum):
     if momentum is not None and not callable(momentum): raise TypeError(f"momentum must be a function from step to momentum, or None, but is {momentum!r}")
     if momentum and any('momentum' not in g for g in opt.param_groups): raise ValueError(f"momentum was given, but {type(opt).__name__} has no such option")
 
-def _check_place(saved, opt):
-    "The first rates and the step in `saved`, if they fit the optimizer."
-    if not isinstance(saved, dict) or not {'t', 'base_lrs'} <= saved.keys(): raise ValueError("not the state_dict of a Scheduler: it needs the keys 't' and 'base_lrs'")
-    lrs,n = list(saved['base_lrs']),len(opt.param_groups)
+def _load_rates(sched, saved):
+    "Give `sched` the first rates in `saved`, if they fit its optimizer; returns the step."
+    if not isinstance(saved, dict) or not {'t', 'base_lrs'} <= saved.keys():
+        raise ValueError("not the state_dict of a Scheduler: it needs the keys 't' and 'base_lrs'")
+    lrs,n = list(saved['base_lrs']),len(sched.opt.param_groups)
     if len(lrs) != n: raise ValueError(f"loaded state dict has {len(lrs)} rates, the optimizer has {n} parameter groups")
-    return lrs,saved['t']
+    sched.base_lrs = lrs
+    return saved['t']

@@ -65,6 +65,21 @@ def test_rows_that_are_not_contiguous():
     torch.testing.assert_close(w, v)
 
 
+def test_the_options_reach_the_draw():
+    "Which rows `sgd` reads, written down by the loss: x is the row number."
+    def rows(**kw):
+        seen = []
+        def noting(w, xb, yb):
+            if torch.is_grad_enabled(): seen.append(xb[:,0].long())
+            return mse(xb@w, yb)
+        sgd(noting, torch.zeros(1), torch.arange(9.)[:,None], torch.zeros(9), 0., 4, 2, **kw)
+        assert [len(i) for i in seen] == [4, 4, 1]*2
+        return torch.cat(seen)
+    for kw in dict(shuffle=False), dict(), dict(replacement=True):
+        expected = [torch.cat(list(minibatches(9, 4, generator=g, **kw))) for g in [seeded(5)] for _ in range(2)]
+        assert torch.equal(rows(generator=seeded(5), **kw), torch.cat(expected))
+
+
 def test_no_epochs_move_nothing():
     x, y = data()
     w = torch.ones(3)

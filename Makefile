@@ -30,6 +30,7 @@ test-notebooks: $(READY)  ## check the notebooks alone
 run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
 	$(BIN)/nbdev_export
 	for nb in $(NBS); do echo $$nb; MINISGD_WRITE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
+	$(BIN)/python nbs/shrink.py $(NBS)
 	$(BIN)/nbdev_clean
 
 export: $(READY) ## write minisgd/ from the notebooks

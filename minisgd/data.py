@@ -351,7 +351,7 @@ def mnist_test(source:str='auto' # 'auto', 'real' or 'builtin'
     "The digits that are kept for the end."
     return _floats(*_digits('mnist_test', source))
 
-# %% ../nbs/00_data.ipynb #2b2fe934
+# %% ../nbs/00_data.ipynb #baccdeca
 def digit_pair(a:int=4,          # the digit whose target is 0.
                b:int=5,          # the digit whose target is 1.
                source:str='auto' # 'auto', 'real' or 'builtin'
@@ -361,5 +361,6 @@ def digit_pair(a:int=4,          # the digit whose target is 0.
         if digit not in range(10): raise ValueError(f'{name}={digit!r} must be a digit from 0 to 9')
     if a == b: raise ValueError(f'a={a} and b={b} must be two different digits')
     x, y = _digits('mnist', source)
-    parts = [(x[i][keep], y[i][keep] == b) for i in (slice(50_000), slice(50_000, None)) for keep in [(y[i] == a) | (y[i] == b)]]
-    return tuple(t for x, y in parts for t in (x.float().div_(255), y.float()[:,None]))
+    i = ((y == a) | (y == b)).nonzero()[:,0]
+    pick = lambda i: (x[i].float().div_(255), (y[i] == b).float()[:,None])
+    return *pick(i[i < 50_000]), *pick(i[i >= 50_000])

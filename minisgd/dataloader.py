@@ -97,7 +97,7 @@ class BatchSampler:
             rest = t[full:]
         if len(rest) and not self.drop_last: yield rest
 
-# %% ../nbs/05_dataloader.ipynb #cf32ac25
+# %% ../nbs/05_dataloader.ipynb #12f68ab1
 def _like(x, new):
     "The collection `new` in the type of `x`, where that type can be made from it."
     try:
@@ -107,7 +107,6 @@ def _like(x, new):
         return x
     except TypeError: return new
 
-# %% ../nbs/05_dataloader.ipynb #a34e1a85
 def _fail(k, message):
     e = RuntimeError(f'item {k} of the batch has {message}')
     e.position = k

@@ -9,14 +9,14 @@ __all__ = ['mse', 'numerical_grad', 'leaves', 'gd', 'grid_losses', 'plot_contour
 import torch
 from torch import Tensor
 
-# %% ../nbs/01_gd.ipynb #ba119540
+# %% ../nbs/01_gd.ipynb #ad40866d
 def mse(pred:Tensor, # predictions, any shape
         y:Tensor     # targets, the same shape; ValueError if not
        )->Tensor:    # the mean of the squared differences, a 0-d tensor
     "Mean squared error."
     if pred.shape != y.shape:
-        raise ValueError(f"mse: pred has shape {tuple(pred.shape)}, y has shape {tuple(y.shape)}; they must be equal, "
-                         "or broadcasting would pair every prediction with every target")
+        raise ValueError(f"mse: pred has shape {tuple(pred.shape)}, y has shape {tuple(y.shape)}; they must be "
+                         "equal, or broadcasting would pair every prediction with every target")
     return (pred - y).square().mean()
 
 # %% ../nbs/01_gd.ipynb #47999130
@@ -30,16 +30,17 @@ def numerical_grad(f,              # maps a tensor like `w` to a scalar
     slopes = [(f(w + s.view_as(w)) - f(w - s.view_as(w)))/(2*eps) for s in steps]
     return torch.stack(slopes).detach().view_as(w)
 
-# %% ../nbs/01_gd.ipynb #f9d0f964
-def leaves(params  # a tensor, or an iterable of tensors; each floating point and not computed from others
+# %% ../nbs/01_gd.ipynb #8e733da1
+def leaves(params  # a tensor, or an iterable of tensors, floating point and not computed from others
           )->list: # the same tensors, each made to require a gradient
     "The tensors that a training loop moves, checked and as a list."
     ps = [params] if isinstance(params, Tensor) else list(params)
     if not ps: raise ValueError("params is empty; there is nothing to train")
     for i,p in enumerate(ps):
         if not isinstance(p, Tensor) or not p.is_floating_point():
-            raise TypeError(f"params[{i}] is {getattr(p, 'dtype', type(p).__name__)}; it must be a floating point tensor")
-        if not p.is_leaf: raise ValueError(f"params[{i}] is computed from other tensors; .detach() it, or pass what it came from")
+            kind = getattr(p, 'dtype', type(p).__name__)
+            raise TypeError(f"params[{i}] is {kind}; it must be a floating point tensor")
+        if not p.is_leaf: raise ValueError(f"params[{i}] is computed from other tensors; .detach() it")
     return [p.requires_grad_() for p in ps]
 
 # %% ../nbs/01_gd.ipynb #461b9cf6
@@ -69,7 +70,7 @@ def grid_losses(loss_fn,   # maps a tensor of 2 parameters to a scalar
     with torch.no_grad(): losses = [loss_fn(w) for w in torch.cartesian_prod(xs, ys)]
     return torch.stack(losses).view(len(xs), len(ys)).T
 
-# %% ../nbs/01_gd.ipynb #ad953e48
+# %% ../nbs/01_gd.ipynb #3475dba5
 def plot_contour(loss_fn,        # maps a tensor of 2 parameters to a scalar
                  path,           # (points, 2), or a dict of such by name
                  ax=None,        # matplotlib axes; new ones if None
@@ -81,15 +82,14 @@ def plot_contour(loss_fn,        # maps a tensor of 2 parameters to a scalar
     import matplotlib.pyplot as plt
     paths = {k: p.detach().cpu() for k,p in (path if isinstance(path, dict) else {None: path}).items()}
     for p in paths.values():
-        if p.ndim != 2 or p.shape[1] != 2:
-            raise ValueError(f"plot_contour: path has shape {tuple(p.shape)}; it must be (points, 2)")
+        if p.shape[1:] != (2,): raise ValueError(f"path has shape {tuple(p.shape)}; it must be (points, 2)")
     points = torch.cat(list(paths.values()))
     lo, hi = points.amin(0), points.amax(0)
     room = pad*(hi - lo).clamp(min=1e-3)
     xs, ys = (torch.linspace(a, b, n) for a,b in zip(lo - room, hi + room))
-    ax = ax or plt.subplots(figsize=(5, 4))[1]
     losses = grid_losses(loss_fn, xs, ys)
     levels = losses.min() + (losses.max() - losses.min())*torch.linspace(0.02, 1, 10)**2
+    ax = ax or plt.figure(figsize=(5, 4)).gca()
     ax.contour(xs, ys, losses, levels=levels.tolist(), colors='lightgrey', linewidths=0.8)
     for name,p in paths.items():
         ax.plot(*p.T, marker='.', ms=4, lw=1.2, label=name)

@@ -243,7 +243,7 @@ class Trainer:
         with _mode(self.model, False): batches = [(self.model(*xb), yb) for *xb,yb in (self.dls[ds_idx] if dl is None else dl)]
         return tuple(map(torch.cat, zip(*batches)))
 
-# %% ../nbs/07_learner.ipynb #fdace963
+# %% ../nbs/07_learner.ipynb #a9c9af2b
 def _cycle(opt, steps, div, div_final, pct_start, moms):
     "The one-cycle `Scheduler` of fastai: step t of `steps` is at t/steps of the cycle."
     curve = partial(one_cycle, steps + 1, (pct_start*steps + 1)/(steps + 1))
@@ -273,8 +273,8 @@ class Fitter(Trainer):
     def schedule(self):
         cycle = self.plan.get('cycle')
         if not cycle or not cycle['steps']: return None
-        has_momentum = any(g.get('momentum') for g in self.opt.param_groups)
-        return _cycle(self.opt, **cycle | dict(moms=has_momentum and cycle['moms']))
+        if not any(g.get('momentum') for g in self.opt.param_groups): cycle = cycle | dict(moms=None)
+        return _cycle(self.opt, **cycle)
 
     def go_on(self, cbs, checkpoint):
         keep = [lambda h: self.save(checkpoint)] if checkpoint else []
@@ -385,15 +385,13 @@ def _sweep(model, loss_func, opt, dl, start_lr, end_lr, num_it, stop_div):
                     set_lr()
             except FloatingPointError: return h
 
-# %% ../nbs/07_learner.ipynb #57610930
+# %% ../nbs/07_learner.ipynb #5f06ad10
 def _valley(losses):
     "The middle of the longest series of losses, not always neighbours, each of which is lower than the one before."
     longest = [] # such series that ends at each loss
     for i,loss in enumerate(losses): longest.append(1 + max((longest[j] for j in range(i) if loss < losses[j]), default=0))
     n = max(longest)
     return max(0, longest.index(n) - n + int(n/3) + int(n/6))
-
-test_eq(_valley([3, 9, 8, 7, 6, 5, 4, 9, 9]), 3)
 
 # %% ../nbs/07_learner.ipynb #7483c849
 def plot_lr_find(history:History, # of a sweep over rates

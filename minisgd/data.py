@@ -329,7 +329,7 @@ def _mnist_standin():
     data = np.frombuffer(data, np.uint8)
     return data[:-sum(_SIZES)].reshape(-1, 784), data[-sum(_SIZES):]
 
-# %% ../nbs/00_data.ipynb #aedb16c2
+# %% ../nbs/00_data.ipynb #bb483ed9
 def _digits(name, source):
     "Images (n,784) and labels (n,) of 'mnist' or 'mnist_test', as bytes."
     files = _fetch(name, source)
@@ -337,7 +337,7 @@ def _digits(name, source):
     else: x, y = [a[:60_000] if name == 'mnist' else a[60_000:] for a in _mnist_standin()]
     return torch.tensor(x).view(-1, 784), torch.tensor(y)
 
-def _floats(x, y): return x.float().div_(255), y.long()
+def _floats(x, y): return x/255, y.long()
 
 # %% ../nbs/00_data.ipynb #ef3e6e36
 def mnist(source:str='auto' # 'auto', 'real' or 'builtin'
@@ -351,7 +351,7 @@ def mnist_test(source:str='auto' # 'auto', 'real' or 'builtin'
     "The digits that are kept for the end."
     return _floats(*_digits('mnist_test', source))
 
-# %% ../nbs/00_data.ipynb #baccdeca
+# %% ../nbs/00_data.ipynb #6eaf29dd
 def digit_pair(a:int=4,          # the digit whose target is 0.
                b:int=5,          # the digit whose target is 1.
                source:str='auto' # 'auto', 'real' or 'builtin'
@@ -362,5 +362,5 @@ def digit_pair(a:int=4,          # the digit whose target is 0.
     if a == b: raise ValueError(f'a={a} and b={b} must be two different digits')
     x, y = _digits('mnist', source)
     i = ((y == a) | (y == b)).nonzero()[:,0]
-    pick = lambda i: (x[i].float().div_(255), (y[i] == b).float()[:,None])
+    pick = lambda i: (x[i]/255, (y[i] == b).float()[:,None])
     return *pick(i[i < 50_000]), *pick(i[i >= 50_000])

@@ -156,7 +156,7 @@ def _batches(dl, name):
     if not n: raise ValueError(f"{name} is empty: it has no batches")
     return n
 
-# %% ../nbs/07_learner.ipynb #632533f2
+# %% ../nbs/07_learner.ipynb #f797ed5c
 def fit(epochs:int,                      # passes over the training batches; 0 is fine
         model, loss_func, opt,           # a module, the mean loss of (outputs, targets), an optimizer of the module's parameters
         train_dl, valid_dl=None,         # batches to train on, and to validate on
@@ -171,7 +171,7 @@ def fit(epochs:int,                      # passes over the training batches; 0 i
     if valid_dl is not None: _batches(valid_dl, 'valid_dl')
     head = [_line(['epoch', 'train_loss', *([] if valid_dl is None else ['valid_loss', *_named(metrics)]), 'seconds'])]
     try:
-        with _mode(model, True), tqdm(total=n and n*(epochs - len(h)), leave=False, delay=1.5, disable=not _watched()) as bar:
+        with _mode(model, True), tqdm(total=n and n*(epochs - len(h)), leave=False, delay=1.5, disable=logger is None or not _watched()) as bar:
             while len(h) < epochs:
                 began = time.perf_counter()
                 row = dict(epoch=len(h), train_loss=_train_epoch(model, loss_func, opt, train_dl, h, sched, bar))
@@ -209,7 +209,7 @@ def get_dls(train_ds, valid_ds,   # data sets: `len(ds)`, `ds[i]`
     "Shuffled training batches of `bs` rows, and validation batches twice as large, in order."
     return DataLoaders(DataLoader(train_ds, batch_size=bs, shuffle=True, generator=generator), DataLoader(valid_ds, batch_size=2*bs))
 
-# %% ../nbs/07_learner.ipynb #37a70a66
+# %% ../nbs/07_learner.ipynb #056d5f65
 def _rate(lr, name='lr'):
     "`lr` as a float, if it is a rate."
     try: lr = float(lr)
@@ -228,7 +228,7 @@ class Trainer:
         self.dls = dls if hasattr(dls, 'train') else DataLoaders(*dls)
         self.model,self.loss_func,self.opt_func,self.metrics,self.logger = model,loss_func,opt_func,metrics,logger
         self.lr = _rate(getattr(opt_func, 'keywords', {}).get('lr', lr))
-        self.opt,self.sched,self.plan,self.history = None,None,dict(n_epoch=0),History()
+        self.opt,self.sched,self.plan,self.history = None,None,dict(n_epoch=0, batches=None),History()
 
     def new_opt(self): return self.opt_func([p for p in self.model.parameters() if p.requires_grad], lr=self.lr)
     def create_opt(self): self.opt = self.new_opt()
@@ -243,7 +243,7 @@ class Trainer:
         with _mode(self.model, False): batches = [(self.model(*xb), yb) for *xb,yb in (self.dls[ds_idx] if dl is None else dl)]
         return tuple(map(torch.cat, zip(*batches)))
 
-# %% ../nbs/07_learner.ipynb #a9c9af2b
+# %% ../nbs/07_learner.ipynb #7fbedfed
 def _cycle(opt, steps, div, div_final, pct_start, moms):
     "The one-cycle `Scheduler` of fastai: step t of `steps` is at t/steps of the cycle."
     curve = partial(one_cycle, steps + 1, (pct_start*steps + 1)/(steps + 1))
@@ -251,21 +251,22 @@ def _cycle(opt, steps, div, div_final, pct_start, moms):
 
 class Fitter(Trainer):
     "Trains at one rate, or in one cycle."
-    def fit(self, n_epoch, lr=None, wd=None, cbs=(), reset_opt=False, checkpoint=None):
+    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, checkpoint=None):
         "`n_epoch` epochs at the rate `lr`."
         return self._begin(dict(n_epoch=_count(n_epoch, 'n_epoch')), lr, wd, cbs, reset_opt, checkpoint)
 
-    def fit_one_cycle(self, n_epoch, lr_max=None, div=25., div_final=1e5, pct_start=0.25, wd=None, moms=(0.95,0.85,0.95), cbs=(), reset_opt=False, checkpoint=None):
+    def fit_one_cycle(self, n_epoch, lr_max=None, div=25., div_final=1e5, pct_start=0.25, wd=None, moms=None, cbs=None, reset_opt=False, checkpoint=None):
         "`n_epoch` epochs with a rate that rises to `lr_max` and falls."
         n = _count(n_epoch, 'n_epoch')
-        cycle = dict(steps=n*len(self.dls.train), div=float(div), div_final=float(div_final), pct_start=float(pct_start), moms=list(map(float, moms)))
+        if not (0 <= pct_start < 1 and div > 0 and div_final > 0): raise ValueError(f"pct_start must be in [0, 1), div and div_final positive; got {pct_start}, {div}, {div_final}")
+        cycle = dict(steps=n*len(self.dls.train), div=float(div), div_final=float(div_final), pct_start=float(pct_start), moms=list(map(float, moms or (0.95, 0.85, 0.95))))
         return self._begin(dict(n_epoch=n, cycle=cycle), lr_max, wd, cbs, reset_opt, checkpoint)
 
     def _begin(self, plan, lr, wd, cbs, reset_opt, checkpoint):
         options = dict(lr=_rate(self.lr if lr is None else lr)) | ({} if wd is None else dict(weight_decay=_rate(wd, 'wd')))
         if self.opt is None or reset_opt: self.create_opt()
         for g in self.opt.param_groups: g.update(options)
-        self.plan,self.history = plan,History()
+        self.plan,self.history = plan | dict(batches=_batches(self.dls[0], 'train_dl')),History()
         self.sched = self.schedule()
         if checkpoint: self.save(checkpoint)
         return self.go_on(cbs, checkpoint)
@@ -277,6 +278,7 @@ class Fitter(Trainer):
         return _cycle(self.opt, **cycle)
 
     def go_on(self, cbs, checkpoint):
+        if _batches(self.dls[0], 'train_dl') != self.plan['batches']: raise ValueError(f"this fit has {self.plan['batches']} batches in an epoch, the training loader has {len(self.dls[0])}")
         keep = [lambda h: self.save(checkpoint)] if checkpoint else []
         valid = self.dls[1] if len(self.dls) > 1 else None
         return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls[0], valid, self.metrics, self.sched, self.history, [*keep, *(cbs or ())], self.logger)
@@ -349,7 +351,7 @@ def _unpack(learn, state):
     torch.set_rng_state(state['rng'])
     if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])
 
-# %% ../nbs/07_learner.ipynb #b4ba6fa9
+# %% ../nbs/07_learner.ipynb #702f4015
 def _path(file): return Path(file) if Path(file).suffix else Path(file).with_suffix('.pth')
 
 class Keeper(Fitter):
@@ -366,7 +368,7 @@ class Keeper(Fitter):
         self.load_state_dict(_read(_path(file)))
         return self
 
-    def resume(self, file, cbs=()):
+    def resume(self, file, cbs=None):
         "Go on with the fit whose `checkpoint` is `file`, to its end."
         return self.load(file).go_on(cbs, file)
 
@@ -420,7 +422,7 @@ def plot_loss(history:History,      # of a fit
     plt.legend()
     plt.show()
 
-# %% ../nbs/07_learner.ipynb #5ba87a79
+# %% ../nbs/07_learner.ipynb #e2ef3dca
 SuggestedLRs = namedtuple('SuggestedLRs', ['valley'])
 
 class Learner(Keeper):
@@ -440,6 +442,12 @@ class Learner(Keeper):
         lr = h.lrs[skip + _valley(h.losses[skip:-5])]
         if show_plot: plot_lr_find(h, lr)
         return SuggestedLRs(lr)
+
+    @contextmanager
+    def no_logging(self):
+        was,self.logger = self.logger,None
+        try: yield self
+        finally: self.logger = was
 
     def plot_loss(self, **kwargs): plot_loss(self.history, **kwargs)
     @property

@@ -25,7 +25,7 @@ def _wait():
     "Until the GPU, if one is in use, has done all that it was asked to."
     if torch.cuda.is_initialized(): torch.cuda.synchronize()
 
-# %% ../nbs/08_timing.ipynb #ad00d3ee
+# %% ../nbs/08_timing.ipynb #9010eeb7
 class Timer:
     "A stopwatch: `start` and `stop` it, once or many times, or time the body of a `with`."
     def __init__(self,
@@ -44,8 +44,9 @@ class Timer:
         return self.times[-1]
     def __enter__(self): self.start(); return self
     def __exit__(self, *error): self.stop()
-    def sum(self)->float: return float(sum(self.times)) # seconds of all laps
-    def avg(self)->float:                               # seconds per lap; RuntimeError if there is none
+    def sum(self)->float: # seconds of all laps
+        return float(sum(self.times))
+    def avg(self)->float: # seconds per lap; RuntimeError if there is none
         if not self.times: raise RuntimeError("Timer: avg() of no laps; start() and stop() it first")
         return self.sum()/len(self.times)
     def cumsum(self)->list: return np.cumsum(self.times).tolist() # seconds to the end of each lap, without the pauses
@@ -100,7 +101,7 @@ def gflops(n:int,        # rows and columns of both matrices
     if not seconds > 0: raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
     return 2*n**3/seconds/1e9
 
-# %% ../nbs/08_timing.ipynb #9307ebbb
+# %% ../nbs/08_timing.ipynb #7492a997
 def fit_step_cost(bs,     # rows in a batch, at least two different sizes
                   seconds # that one step takes at each
                  )->tuple:# (t0, rate): seconds that a step costs before the first row, and rows per second after that
@@ -109,7 +110,7 @@ def fit_step_cost(bs,     # rows in a batch, at least two different sizes
     if bs.ndim != 1 or bs.shape != seconds.shape or len(set(bs.tolist())) < 2:
         raise ValueError(f"fit_step_cost: bs has shape {bs.shape}, seconds has shape {seconds.shape}; "
                          "they must be one-dimensional and equal, with at least two different batch sizes")
-    if min(bs.min(), seconds.min()) <= 0: raise ValueError("fit_step_cost: bs and seconds must all be positive")
+    if not min(bs.min(), seconds.min()) > 0: raise ValueError("fit_step_cost: bs and seconds must all be positive")
     terms = np.stack([np.ones_like(bs), bs], axis=1)/seconds[:,None]
     (t0, per_row), *_ = np.linalg.lstsq(terms, np.ones_like(bs), rcond=None)
     if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger batches too")

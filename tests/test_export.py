@@ -15,7 +15,7 @@ def files(root):
 
 def nbdev(command, root):
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
-    subprocess.run([sys.executable, '-c', f'from nbdev.cli import *; {command}()'], cwd=root, env=env, check=True)
+    subprocess.run([shutil.which(command, path=Path(sys.executable).parent)], cwd=root, env=env, check=True)
 
 
 @pytest.fixture(scope='module')

@@ -13,36 +13,38 @@ from torch import Tensor
 from .gd import leaves
 from .minibatch import _check_int, _same_rows
 
-# %% ../nbs/10_batch_size.ipynb #86bd0ce6
+# %% ../nbs/10_batch_size.ipynb #a92f0fd6
 def noise_scale(grads:Tensor # (n,k) the gradient of each row
                )->float:     # rows; inf where the full gradient is zero
-    "tr Σ/|g|², with Σ over n (not n-1): the batch size at which noise and gradient are equally long (arXiv 1812.06162)."
-    if grads.ndim != 2: raise ValueError(f"grads has shape {tuple(grads.shape)}; it must be (rows, parameters)")
+    "tr Σ/|g|²: the batch size at which noise and gradient are equally long (arXiv 1812.06162)."
+    if grads.ndim != 2:
+        raise ValueError(f"grads has shape {tuple(grads.shape)}; it must be (rows, parameters)")
     g = grads.mean(0)
     return ((grads - g).square().sum()/len(grads) / g.square().sum()).item()
 
-# %% ../nbs/10_batch_size.ipynb #e0f3f185
+# %% ../nbs/10_batch_size.ipynb #678424a0
 def variance_factor(bs:int,    # rows in a batch
-                    n:int=None # rows that it is drawn from, each at most once; None: with replacement, or endless data
+                    n:int=None # rows that it is drawn from without replacement; None: with, or endless data
                    )->float:   # 1/bs, times (n-bs)/(n-1) if `n` is given
     "The variance of a mean over `bs` rows, as a part of the variance of one row."
     _check_int('bs', bs, 1, n)
     return 1/bs if n is None else (n - bs)/max(n - 1, 1)/bs
 
-# %% ../nbs/10_batch_size.ipynb #e532603c
+# %% ../nbs/10_batch_size.ipynb #491e9846
 def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` rows, as from `grad_samples`
                    big:Tensor,   # (m,k) gradients of batches of `bs_big` rows; m may differ
                    bs_small:int, bs_big:int,
                    n:int=None    # rows of data if batches are drawn without replacement
-                  )->tuple:      # unbiased estimates of (tr Σ, |g|²), whose ratio is the noise scale; |g|² < 0: too few draws
-    "The gradient's noise and signal from two batch sizes (arXiv 1812.06162, appendix A)."
+                  )->tuple:      # unbiased estimates of tr Σ and |g|²; a negative |g|² calls for more draws
+    "Noise and signal, whose ratio is the noise scale, from two batch sizes (arXiv 1812.06162, appendix A)."
     f, F = variance_factor(bs_small, n), variance_factor(bs_big, n)
-    if not f > F: raise ValueError(f"bs_small is {bs_small} and bs_big {bs_big}; bs_big must be the larger")
+    if not f > F:
+        raise ValueError(f"bs_small is {bs_small} and bs_big {bs_big}; bs_big must be the larger")
     s, b = (g.square().sum(1).mean().item() for g in (small, big))
     trace = (s - b)/(f - F)
     return trace, b - F*trace
 
-# %% ../nbs/10_batch_size.ipynb #107d9915
+# %% ../nbs/10_batch_size.ipynb #23d7f07d
 def _check_data(x, y):
     "Refuse anything but n rows of features and n targets, in floating point."
     _same_rows(x, y)
@@ -52,7 +54,7 @@ def _check_data(x, y):
 
 def _rates(lr, x):
     "One rate or several as a column, of the type of `x`."
-    lr = torch.as_tensor(lr, dtype=x.dtype).reshape(-1, 1)
+    lr = torch.as_tensor(lr, dtype=x.dtype, device=x.device).reshape(-1, 1)
     if not (lr > 0).all(): raise ValueError(f"lr is {lr.flatten().tolist()}; a rate is positive")
     return lr
 
@@ -81,7 +83,7 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
             path.append(w - lr*((w@xb.mT - yb)@xb)/i.shape[1])
     return torch.stack(path)
 
-# %% ../nbs/10_batch_size.ipynb #8e2ab905
+# %% ../nbs/10_batch_size.ipynb #902ba97d
 def _moment_map(x, y, lr, bs, replacement):
     "Hessian and optimum, and the matrices of a step at each rate: m = Am and M = TM + Dm + C."
     _check_data(x, y)
@@ -89,7 +91,7 @@ def _moment_map(x, y, lr, bs, replacement):
     H, lr = x.T@x/len(x), _rates(lr, x)[...,None]
     best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
     r, xx = x@best - y, (x[:,:,None]*x[:,None]).flatten(1)
-    A = torch.eye(len(H), dtype=x.dtype) - lr*H
+    A = torch.eye(len(H)).to(x) - lr*H
     AA = torch.einsum('rij,rkl->rikjl', A, A).reshape(len(lr), len(H)**2, -1)
     T = AA + lr**2*f*(xx.T@xx/len(x) - torch.kron(H, H))
     return H, best, A, T, lr**2*f*2*(xx.T@(r[:,None]*x)/len(x)), lr**2*f*(xx.T@r**2/len(x))[:,None]
@@ -118,32 +120,35 @@ def steps_to(losses:Tensor, # (steps+1, ...) losses before each step and after t
     hit = losses <= target
     return torch.where(hit.any(0), hit.float().argmax(0).float(), math.inf)
 
-# %% ../nbs/10_batch_size.ipynb #d96190ac
+# %% ../nbs/10_batch_size.ipynb #d491b441
 def fit_hyperbola(bs,        # batch sizes, two or more
                   steps,     # steps to the target at each
                   n:int=None # rows of data if batches are drawn without replacement
                  )->tuple:   # (fewest steps, critical batch in rows)
-    "Fit (S/S_min - 1)(E/E_min - 1) = 1, which is S = S_min + E_min*f, by least squares of the relative errors."
-    S, f = (torch.as_tensor(t, dtype=torch.float64) for t in (list(steps), [variance_factor(b, n) for b in bs]))
+    "Fit (S/S_min - 1)(E/E_min - 1) = 1, which is S = S_min + E_min*f, by least relative squares."
+    S = torch.tensor(list(steps), dtype=torch.float64)
+    f = torch.tensor([variance_factor(b, n) for b in bs], dtype=torch.float64)
     if len(set(bs)) < 2 or S.shape != f.shape or not (S > 0).all() or S.isinf().any():
-        raise ValueError(f"bs is {list(bs)}, steps {S.tolist()}; they must be two or more sizes with finite steps each")
-    s_min, e_min = torch.linalg.lstsq(torch.stack([1/S, f/S], dim=1), torch.ones_like(S)[:,None]).solution[:,0].tolist()
+        raise ValueError(f"bs is {list(bs)}, steps {S.tolist()}; they must be two or more sizes, "
+                         "with a finite number of steps for each")
+    terms = torch.stack([1/S, f/S], dim=1)
+    s_min, e_min = torch.linalg.lstsq(terms, torch.ones_like(S)[:,None]).solution[:,0].tolist()
     return s_min, e_min/s_min
 
-# %% ../nbs/10_batch_size.ipynb #cd080674
+# %% ../nbs/10_batch_size.ipynb #129e3365
 def noise_floor(x:Tensor, y:Tensor,    # n rows of k features, and their n targets; in float64
                 lr,                    # learning rate, or a list of r rates
                 bs:int,                # rows in a batch, 1 to n
                 replacement:bool=False # each batch drawn with replacement, or as `bs` different rows
-               )->Tensor:              # (r,) the loss over the optimum where it settles; inf if it does not
+               )->Tensor:              # (r,) loss over the optimum where it settles; inf if it does not
     "Where `expected_excess` ends: the fixed point M = TM + C, which is k*k linear equations."
     H, best, A, T, D, C = _moment_map(x, y, lr, bs, replacement)
-    M = torch.linalg.solve(torch.eye(len(H)**2, dtype=x.dtype) - T, C)[...,0]
+    M = torch.linalg.solve(torch.eye(len(H)**2).to(x) - T, C)[...,0]
     settles = torch.linalg.eigvals(T).abs().amax(1) < 1
     return torch.where(settles, M@H.flatten()/2, math.inf)
 
-# %% ../nbs/10_batch_size.ipynb #f8c8c563
-def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> scalar, the mean over the rows it is given
+# %% ../nbs/10_batch_size.ipynb #9f79bdf1
+def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> scalar, the mean over its rows
                      params,             # a tensor or a list of tensors
                      x:Tensor, y:Tensor, # the rows of the batch, and their targets
                      bs:int              # rows to handle at once; the last part may be smaller

@@ -65,7 +65,7 @@ def validate(model,       # a module, ours or PyTorch's
     if not rows: raise ValueError("dl has no batches: nothing to validate on")
     return (total/rows).tolist()
 
-# %% ../nbs/07_learner.ipynb #456456db
+# %% ../nbs/07_learner.ipynb #efb15e93
 class History(list):
     "A row (a dict) for each epoch; `batch_losses` and `lrs` have a number for each step, `iters` the steps done by the end of each epoch."
     def __init__(self, rows=(), batch_losses=(), lrs=(), iters=()):
@@ -73,11 +73,10 @@ class History(list):
         self.batch_losses,self.lrs,self.iters = list(batch_losses),list(lrs),list(iters)
     def __getitem__(self, i): return [row[i] for row in self] if isinstance(i, str) else super().__getitem__(i)
     def add(self, row):
-        "Write down an epoch."
         self.append(row)
         self.iters.append(len(self.lrs))
     def __repr__(self): return f"History({len(self)} epochs, {len(self.lrs)} steps)"
-    def __str__(self): return '\n'.join([_line(self[0].keys()), *map(_line, map(dict.values, self))]) if self else repr(self)
+    def __str__(self): return '\n'.join([_line(self[0]), *(_line(row, row.values()) for row in self)]) if self else repr(self)
 
     @property
     def losses(self):
@@ -93,9 +92,10 @@ class History(list):
         "For each epoch, fastai's record: the smoothed training loss at its end, the validation loss, the metrics."
         return [[self.losses[i-1], *list(row.values())[2:-1]] for i,row in zip(self.iters, self)]
 
-def _line(values): return ' '.join(f'{v:>11.4f}' if isinstance(v, float) else f'{v:>11}' for v in values)
+def _line(names, values=None): # of the table: the names, or values under them
+    return ' '.join((f'{v:.4f}' if isinstance(v, float) else str(v)).rjust(max(11, len(n))) for n,v in zip(names, values or names))
 
-# %% ../nbs/07_learner.ipynb #c3f01f07
+# %% ../nbs/07_learner.ipynb #51bd5647
 def _steps(model, loss_func, opt, dl, history, sched=None):
     "Train through `dl` once, yielding the loss and the rows of each batch after its step."
     for *xb,yb in dl:
@@ -103,8 +103,8 @@ def _steps(model, loss_func, opt, dl, history, sched=None):
         loss = loss_func(model(*xb), yb)
         value,lr = _scalar(loss),opt.param_groups[-1]['lr']
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {len(history.lrs)} (epoch {len(history)}), learning rate {lr:g}; this step was not taken. "
-                                     "Try a lower rate (lr_find suggests one), a warm-up, or look for nan and inf in the data")
+            raise FloatingPointError(f"the loss is {value} at step {len(history.lrs)} (epoch {len(history)}), learning rate {lr:g}; "
+                "this step was not taken. Try a lower rate (lr_find suggests one), a warm-up, or look for nan and inf in the data")
         loss.backward()
         opt.step()
         history.batch_losses.append(value)
@@ -135,7 +135,7 @@ def _train_epoch(model, loss_func, opt, dl, history, sched, bar):
     if not rows: raise ValueError(f"train_dl gave no batches in epoch {len(history)}")
     return total/rows
 
-# %% ../nbs/07_learner.ipynb #8278d401
+# %% ../nbs/07_learner.ipynb #62ece153
 def _watched():
     "Is somebody looking?"
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
@@ -156,30 +156,34 @@ def _batches(dl, name):
     if not n: raise ValueError(f"{name} is empty: it has no batches")
     return n
 
-# %% ../nbs/07_learner.ipynb #f797ed5c
+def _bar(epochs, train_dl, valid_dl, logger):
+    "A bar for the steps of `epochs`, which appears after a second and a half and vanishes at the end."
+    n,_ = _batches(train_dl, 'train_dl'),valid_dl is None or _batches(valid_dl, 'valid_dl')
+    return tqdm(total=n and n*epochs, leave=False, delay=1.5, disable=logger is None or not _watched())
+
+# %% ../nbs/07_learner.ipynb #a6173868
 def fit(epochs:int,                      # passes over the training batches; 0 is fine
-        model, loss_func, opt,           # a module, the mean loss of (outputs, targets), an optimizer of the module's parameters
+        model, loss_func, opt,           # a module, the mean loss of (outputs, targets), an optimizer
         train_dl, valid_dl=None,         # batches to train on, and to validate on
         metrics=accuracy,                # function or list of functions of (outputs, targets), or None
-        sched=None,                      # has a `step()`, called after each step of `opt`
-        history:History=None,            # of an earlier part of this fit: go on after it
+        sched=None, history:History=None,# `sched.step()` follows each step of `opt`; the history of an earlier part of this fit
         cbs=(),                          # functions of the history, called after each epoch
         logger=print                     # what is done with each row of the table, or None
        )->History:                       # a row for each epoch
     "Train for `epochs` epochs, and validate after each."
-    h,log,epochs,n = History() if history is None else history,logger or str,_count(epochs),_batches(train_dl, 'train_dl')
-    if valid_dl is not None: _batches(valid_dl, 'valid_dl')
-    head = [_line(['epoch', 'train_loss', *([] if valid_dl is None else ['valid_loss', *_named(metrics)]), 'seconds'])]
+    h,names = History() if history is None else history,[] if valid_dl is None else ['valid_loss', *_named(metrics)]
+    log,bar = logger or str,_bar(_count(epochs) - len(h), train_dl, valid_dl, logger)
+    head = [_line(['epoch', 'train_loss', *names, 'seconds'])]
     try:
-        with _mode(model, True), tqdm(total=n and n*(epochs - len(h)), leave=False, delay=1.5, disable=logger is None or not _watched()) as bar:
+        with _mode(model, True), bar:
             while len(h) < epochs:
                 began = time.perf_counter()
                 row = dict(epoch=len(h), train_loss=_train_epoch(model, loss_func, opt, train_dl, h, sched, bar))
-                if valid_dl is not None: row |= zip(['valid_loss', *_named(metrics)], validate(model, valid_dl, loss_func, metrics))
+                if names: row |= zip(names, validate(model, valid_dl, loss_func, metrics))
                 h.add(row | dict(seconds=time.perf_counter() - began))
                 bar.clear()
                 while head: log(head.pop())
-                log(_line(h[-1].values()))
+                log(_line(h[-1], h[-1].values()))
                 for f in cbs: f(h)
     except KeyboardInterrupt: log(f"Ctrl-C in epoch {len(h)}: the history keeps the {len(h)} before it")
     return h
@@ -201,15 +205,16 @@ class DataLoaders:
     @property
     def valid_ds(self): return self.valid.dataset
 
-# %% ../nbs/07_learner.ipynb #69b67a3a
+# %% ../nbs/07_learner.ipynb #f9df7964
 def get_dls(train_ds, valid_ds,   # data sets: `len(ds)`, `ds[i]`
             bs:int,               # rows in a training batch
             generator=None        # torch.Generator of the training order
            )->DataLoaders:
     "Shuffled training batches of `bs` rows, and validation batches twice as large, in order."
-    return DataLoaders(DataLoader(train_ds, batch_size=bs, shuffle=True, generator=generator), DataLoader(valid_ds, batch_size=2*bs))
+    train = DataLoader(train_ds, batch_size=bs, shuffle=True, generator=generator)
+    return DataLoaders(train, DataLoader(valid_ds, batch_size=2*bs))
 
-# %% ../nbs/07_learner.ipynb #056d5f65
+# %% ../nbs/07_learner.ipynb #509218d1
 def _rate(lr, name='lr'):
     "`lr` as a float, if it is a rate."
     try: lr = float(lr)
@@ -217,6 +222,7 @@ def _rate(lr, name='lr'):
     if 0 <= lr < math.inf: return lr
     raise ValueError(f"{name} must be 0 or more and finite, got {lr}")
 
+# %% ../nbs/07_learner.ipynb #28d066e8
 class Trainer:
     "A model and what is needed to train it."
     def __init__(self,
@@ -243,45 +249,59 @@ class Trainer:
         with _mode(self.model, False): batches = [(self.model(*xb), yb) for *xb,yb in (self.dls[ds_idx] if dl is None else dl)]
         return tuple(map(torch.cat, zip(*batches)))
 
-# %% ../nbs/07_learner.ipynb #7fbedfed
-def _cycle(opt, steps, div, div_final, pct_start, moms):
-    "The one-cycle `Scheduler` of fastai: step t of `steps` is at t/steps of the cycle."
-    curve = partial(one_cycle, steps + 1, (pct_start*steps + 1)/(steps + 1))
-    return Scheduler(opt, curve(1/div, 1., 1/div_final), momentum=moms and curve(*moms))
+# %% ../nbs/07_learner.ipynb #ea9da3b1
+def _schedule(opt, plan):
+    "The `Scheduler` of a plan that has a cycle. Step t of n is at t/n of the cycle, as in fastai."
+    cycle = plan.get('cycle')
+    if not cycle or not cycle['steps']: return None
+    n = cycle['steps'] + 1
+    curve = partial(one_cycle, n, (cycle['pct_start']*(n - 1) + 1)/n)
+    has_momentum = any(g.get('momentum') for g in opt.param_groups)
+    return Scheduler(opt, curve(1/cycle['div'], 1., 1/cycle['div_final']), momentum=curve(*cycle['moms']) if has_momentum else None)
 
-class Fitter(Trainer):
-    "Trains at one rate, or in one cycle."
-    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, checkpoint=None):
-        "`n_epoch` epochs at the rate `lr`."
-        return self._begin(dict(n_epoch=_count(n_epoch, 'n_epoch')), lr, wd, cbs, reset_opt, checkpoint)
-
-    def fit_one_cycle(self, n_epoch, lr_max=None, div=25., div_final=1e5, pct_start=0.25, wd=None, moms=None, cbs=None, reset_opt=False, checkpoint=None):
-        "`n_epoch` epochs with a rate that rises to `lr_max` and falls."
-        n = _count(n_epoch, 'n_epoch')
-        if not (0 <= pct_start < 1 and div > 0 and div_final > 0): raise ValueError(f"pct_start must be in [0, 1), div and div_final positive; got {pct_start}, {div}, {div_final}")
-        cycle = dict(steps=n*len(self.dls.train), div=float(div), div_final=float(div_final), pct_start=float(pct_start), moms=list(map(float, moms or (0.95, 0.85, 0.95))))
-        return self._begin(dict(n_epoch=n, cycle=cycle), lr_max, wd, cbs, reset_opt, checkpoint)
-
-    def _begin(self, plan, lr, wd, cbs, reset_opt, checkpoint):
-        options = dict(lr=_rate(self.lr if lr is None else lr)) | ({} if wd is None else dict(weight_decay=_rate(wd, 'wd')))
+# %% ../nbs/07_learner.ipynb #8206c1b9
+class Runner(Trainer):
+    "Begins a plan, or goes on with one."
+    def begin(self, plan, lr, wd, cbs, reset_opt, checkpoint):
+        options = dict(lr=_rate(self.lr if lr is None else lr))
+        if wd is not None: options['weight_decay'] = _rate(wd, 'wd')
         if self.opt is None or reset_opt: self.create_opt()
         for g in self.opt.param_groups: g.update(options)
         self.plan,self.history = plan | dict(batches=_batches(self.dls[0], 'train_dl')),History()
-        self.sched = self.schedule()
+        self.sched = _schedule(self.opt, self.plan)
         if checkpoint: self.save(checkpoint)
         return self.go_on(cbs, checkpoint)
 
-    def schedule(self):
-        cycle = self.plan.get('cycle')
-        if not cycle or not cycle['steps']: return None
-        if not any(g.get('momentum') for g in self.opt.param_groups): cycle = cycle | dict(moms=None)
-        return _cycle(self.opt, **cycle)
-
     def go_on(self, cbs, checkpoint):
-        if _batches(self.dls[0], 'train_dl') != self.plan['batches']: raise ValueError(f"this fit has {self.plan['batches']} batches in an epoch, the training loader has {len(self.dls[0])}")
+        planned,found = self.plan['batches'],_batches(self.dls[0], 'train_dl')
+        if planned != found: raise ValueError(f"this fit has {planned} batches in an epoch, the training loader has {found}")
         keep = [lambda h: self.save(checkpoint)] if checkpoint else []
         valid = self.dls[1] if len(self.dls) > 1 else None
-        return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls[0], valid, self.metrics, self.sched, self.history, [*keep, *(cbs or ())], self.logger)
+        return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls[0], valid, self.metrics,
+                   self.sched, self.history, [*keep, *(cbs or ())], self.logger)
+
+    @contextmanager
+    def no_logging(self):
+        was,self.logger = self.logger,None
+        try: yield self
+        finally: self.logger = was
+
+# %% ../nbs/07_learner.ipynb #86ef8d1e
+class Fitter(Runner):
+    "Trains at one rate, or in one cycle."
+    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, checkpoint=None):
+        "`n_epoch` epochs at the rate `lr`, with weight decay `wd` if it is given."
+        return self.begin(dict(n_epoch=_count(n_epoch, 'n_epoch')), lr, wd, cbs, reset_opt, checkpoint)
+
+    def fit_one_cycle(self, n_epoch, lr_max=None, div=25., div_final=1e5, pct_start=0.25,
+                      wd=None, moms=None, cbs=None, reset_opt=False, checkpoint=None):
+        "`n_epoch` epochs with a rate that rises to `lr_max` and falls."
+        n,moms = _count(n_epoch, 'n_epoch'),moms or (0.95, 0.85, 0.95)
+        if not (0 <= pct_start < 1 and div > 0 and div_final > 0):
+            raise ValueError(f"pct_start must be in [0, 1), div and div_final positive; got {pct_start}, {div}, {div_final}")
+        cycle = dict(div=float(div), div_final=float(div_final), pct_start=float(pct_start), moms=[float(m) for m in moms])
+        plan = dict(n_epoch=n, cycle=cycle | dict(steps=n*_batches(self.dls[0], 'train_dl')))
+        return self.begin(plan, lr_max, wd, cbs, reset_opt, checkpoint)
 
 # %% ../nbs/07_learner.ipynb #b66b5054
 def _generators(loaders):
@@ -328,7 +348,7 @@ def _check_state(state, model, opt, generators):
     there,here = len(state['generators']),len(generators)
     if there != here: raise ValueError(f"the checkpoint is of loaders with {there} random generators, not {here}")
 
-# %% ../nbs/07_learner.ipynb #1eb97482
+# %% ../nbs/07_learner.ipynb #7afa2b20
 def _pack(learn):
     "All that the rest of a fit depends on."
     opt,sched,h = learn.opt,learn.sched,learn.history
@@ -345,7 +365,7 @@ def _unpack(learn, state):
     if opt: opt.load_state_dict(state['opt'])
     learn.model.load_state_dict(state['model'])
     learn.opt,learn.plan,learn.history = opt,state['plan'],History(**state['history'])
-    learn.sched = state['sched'] and learn.schedule()
+    learn.sched = state['sched'] and _schedule(opt, learn.plan)
     if learn.sched: learn.sched.load_state_dict(state['sched'])
     for g,s in zip(generators, state['generators']): g.set_state(s)
     torch.set_rng_state(state['rng'])
@@ -387,7 +407,9 @@ def _sweep(model, loss_func, opt, dl, start_lr, end_lr, num_it, stop_div):
                     set_lr()
             except FloatingPointError: return h
 
-# %% ../nbs/07_learner.ipynb #5f06ad10
+# %% ../nbs/07_learner.ipynb #a32d4152
+SuggestedLRs = namedtuple('SuggestedLRs', ['valley'])
+
 def _valley(losses):
     "The middle of the longest series of losses, not always neighbours, each of which is lower than the one before."
     longest = [] # such series that ends at each loss
@@ -395,7 +417,7 @@ def _valley(losses):
     n = max(longest)
     return max(0, longest.index(n) - n + int(n/3) + int(n/6))
 
-# %% ../nbs/07_learner.ipynb #7483c849
+# %% ../nbs/07_learner.ipynb #7093f048
 def plot_lr_find(history:History, # of a sweep over rates
                  valley:float     # the rate to mark
                 ):
@@ -422,33 +444,28 @@ def plot_loss(history:History,      # of a fit
     plt.legend()
     plt.show()
 
-# %% ../nbs/07_learner.ipynb #e2ef3dca
-SuggestedLRs = namedtuple('SuggestedLRs', ['valley'])
+History.plot_loss = plot_loss
 
+# %% ../nbs/07_learner.ipynb #46983f11
 class Learner(Keeper):
     "A model and data: `fit`, `fit_one_cycle`, `lr_find`, `validate`, `get_preds`, `save`, `load`, `resume`, `plot_loss`."
     def lr_find(self, start_lr=1e-7, end_lr=10, num_it=100, stop_div=True, show_plot=True):
         "Try rising rates, draw the loss and suggest a rate. Leaves everything as it was."
         start_lr,end_lr = _rate(start_lr, 'start_lr'),_rate(end_lr, 'end_lr')
         if not 0 < start_lr < end_lr: raise ValueError(f"start_lr must be more than 0 and less than end_lr, got {start_lr} and {end_lr}")
-        before,opt,history,grads = deepcopy(self.state_dict()),self.opt or self.new_opt(),self.history,[(p, p.grad) for p in self.model.parameters()]
-        try: h = _sweep(self.model, self.loss_func, opt, self.dls[0], start_lr, end_lr, _count(num_it, 'num_it'), stop_div)
+        num_it,opt,before = _count(num_it, 'num_it'),self.opt or self.new_opt(),deepcopy(self.state_dict())
+        history,grads = self.history,[(p, p.grad) for p in self.model.parameters()]
+        try: h = _sweep(self.model, self.loss_func, opt, self.dls[0], start_lr, end_lr, num_it, stop_div)
         finally:
             self.load_state_dict(before)
             self.history = history
             for p,g in grads: p.grad = g
         skip = num_it//10
-        if len(h.lrs) < skip + 6: raise ValueError(f"the loss exploded after {len(h.lrs)} steps: too few to suggest a rate. Try a lower start_lr or more num_it")
+        if len(h.lrs) < skip + 6: raise ValueError(f"{len(h.lrs)} steps are too few to suggest a rate: try a lower start_lr or a larger num_it")
         lr = h.lrs[skip + _valley(h.losses[skip:-5])]
         if show_plot: plot_lr_find(h, lr)
         return SuggestedLRs(lr)
 
-    @contextmanager
-    def no_logging(self):
-        was,self.logger = self.logger,None
-        try: yield self
-        finally: self.logger = was
-
-    def plot_loss(self, **kwargs): plot_loss(self.history, **kwargs)
+    def plot_loss(self, **kwargs): self.history.plot_loss(**kwargs)
     @property
     def recorder(self): return self.history

@@ -11,62 +11,67 @@ import torch
 from torch import Tensor
 from .gd import leaves
 
-# %% ../nbs/02_minibatch.ipynb #53168571
+# %% ../nbs/02_minibatch.ipynb #96218a60
 def _check_int(name, value, low, high=None):
-    "Refuse anything but a whole number from `low` to `high`."
-    if isinstance(value, bool) or not isinstance(value, Integral): raise TypeError(f"{name} is {value!r}; it must be a whole number")
-    if high is None and value<low: raise ValueError(f"{name} is {value}; it must be {low} or more")
-    if high is not None and not low<=value<=high: raise ValueError(f"{name} is {value}; it must be from {low} to {high}, the number of rows")
+    "Refuse anything but a whole number from `low` to `high`, the number of rows if there is one."
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}; it must be a whole number")
+    allowed = f"{low} or more" if high is None else f"from {low} to {high}, the number of rows"
+    if value<low or (high is not None and value>high):
+        raise ValueError(f"{name} is {value}; it must be {allowed}")
 
+def _same_rows(x, y):
+    "Refuse features and targets of different lengths."
+    if len(x)!=len(y):
+        raise ValueError(f"x has {len(x)} rows and y has {len(y)}; every row needs one target")
+
+# %% ../nbs/02_minibatch.ipynb #c98ff29e
 def minibatches(n:int,                  # rows in the data
-                bs:int,                 # rows in a batch, 1 to `n`; the last batch may be smaller
+                bs:int,                 # rows in a batch, 1 to n; the last batch may be smaller
                 shuffle:bool=True,      # in a new random order, or from first to last
                 generator=None,         # torch.Generator of the order
-                replacement:bool=False  # draw each row from all `n`, so that it may come again
-               ):                       # yields index tensors, `n` row numbers in all
+                replacement:bool=False  # draw each row from all n, so that it may come again
+               ):                       # yields index tensors, n row numbers in all
     "The row numbers of one epoch, batch by batch."
     _check_int('n', n, 1)
     _check_int('bs', bs, 1, n)
-    if replacement and not shuffle: raise ValueError("replacement=True draws rows at random; shuffle=False forbids that")
+    if replacement and not shuffle:
+        raise ValueError("replacement=True draws rows at random; shuffle=False forbids that")
     if   replacement: order = torch.randint(n, (n,), generator=generator)
     elif shuffle:     order = torch.randperm(n, generator=generator)
     else:             order = torch.arange(n)
     return (order[k:k+bs] for k in range(0, n, bs))
 
-# %% ../nbs/02_minibatch.ipynb #a0adefb1
-def _same_rows(x, y):
-    "Refuse features and targets of different lengths."
-    if len(x)!=len(y): raise ValueError(f"x has {len(x)} rows and y has {len(y)}; every row needs one target")
-
-def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over the rows it is given
-                 params,                 # where: a tensor or a list of tensors, k numbers in all; left as it is
-                 x:Tensor, y:Tensor,     # n rows and their n targets
-                 bs:int,                 # rows in each batch, 1 to n
+# %% ../nbs/02_minibatch.ipynb #f21e4b05
+def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over its rows
+                 params,                 # where: a tensor or a list, k numbers in all; left as it is
+                 x:Tensor, y:Tensor,     # rows of data and their targets
+                 bs:int,                 # rows in each batch, 1 to all
                  n:int=200,              # batches to draw
                  replacement:bool=False, # may a row come twice in one batch?
                  generator=None          # torch.Generator of the draws
-                )->Tensor:               # (n,k) one gradient per batch
+                )->Tensor:               # (n, k), the gradient of each batch
     "Gradients of `loss_fn` on `n` random batches of `bs` rows, all at the same `params`."
     _same_rows(x, y)
     _check_int('n', n, 1)
     one = isinstance(params, Tensor)
     ps = leaves([p.detach() for p in ([params] if one else params)])
+    def draw(): return next(minibatches(len(x), bs, generator=generator, replacement=replacement))
     def grad(i): return torch.autograd.grad(loss_fn(ps[0] if one else ps, x[i], y[i]), ps)
-    draws = (next(minibatches(len(x), bs, generator=generator, replacement=replacement)) for _ in range(n))
-    return torch.stack([torch.cat([g.flatten() for g in grad(i)]) for i in draws])
+    return torch.stack([torch.cat([g.flatten() for g in grad(draw())]) for _ in range(n)])
 
-# %% ../nbs/02_minibatch.ipynb #41478029
-def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over the rows it is given
+# %% ../nbs/02_minibatch.ipynb #dbba7005
+def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over its rows
         params,                 # a tensor or a list of tensors, moved in place
-        x:Tensor, y:Tensor,     # n rows and their n targets
+        x:Tensor, y:Tensor,     # n rows of data and their targets
         lr:float,               # learning rate
         bs:int,                 # rows in a batch: n is gradient descent, 1 is one row at a time
         epochs:int,             # passes over the data; 0 only evaluates the loss
-        shuffle:bool=True,      # a new random order for each epoch
+        shuffle:bool=True,      # a new random order for each epoch, or from first to last
         generator=None,         # torch.Generator of the order
-        replacement:bool=False  # draw each row from all n
-       )->list:                 # epochs+1 floats: the loss over all rows, at the start and after each epoch
-    "Minibatch gradient descent: for each batch, move `params` by `-lr` times the gradient of `loss_fn` on it."
+        replacement:bool=False  # draw each row from all n, so that it may come again
+       )->list:                 # epochs+1 floats: the loss over all rows, before and after each epoch
+    "Minibatch gradient descent: batch by batch, move `params` by `-lr` times the gradient."
     _same_rows(x, y)
     _check_int('epochs', epochs, 0)
     if not lr >= 0: raise ValueError(f"lr is {lr}; a learning rate is zero or positive")
@@ -82,15 +87,17 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
         history.append(loss_of_all())
     return history
 
-# %% ../nbs/02_minibatch.ipynb #1b0b8b36
+# %% ../nbs/02_minibatch.ipynb #5da86032
 def _check_binary(pred, target):
     "Refuse scores and targets that do not belong together."
     if pred.shape!=target.shape:
-        raise ValueError(f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; they must be equal")
+        raise ValueError(f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; "
+                         "they must be equal")
     if not len(pred): raise ValueError("pred and target are empty; there is nothing to average")
     wrong = target[(target!=0) & (target!=1)]
     if len(wrong): raise ValueError(f"target holds {wrong[0].item()}; only 0 and 1 are allowed")
 
+# %% ../nbs/02_minibatch.ipynb #36a08017
 def mnist_loss(pred:Tensor,   # (n,1) raw scores, before the sigmoid
                target:Tensor  # (n,1) of 0 and 1
               )->Tensor:      # the mean, a 0-d tensor between 0 and 1

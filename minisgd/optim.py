@@ -5,80 +5,81 @@
 # %% auto #0
 __all__ = ['ParamGroups', 'Optimizer', 'SGD', 'step_decay', 'cosine', 'warm_up', 'one_cycle', 'Scheduler']
 
-# %% ../nbs/06_optim.ipynb #14b6022c
-import itertools, math, warnings
+# %% ../nbs/06_optim.ipynb #fbd4b39d
+import math, warnings
 from collections import defaultdict
+from collections.abc import Iterable
 from copy import deepcopy
 from numbers import Real
 import torch
 from torch import Tensor
 
-# %% ../nbs/06_optim.ipynb #90a32b1b
+# %% ../nbs/06_optim.ipynb #1950935e
+def _need(ok, message, error=ValueError):
+    if not ok: raise error(message)
+
 def _as_groups(params):
-    "`params` as a list of dicts with the key 'params'."
-    want = "params argument given to the optimizer should be an iterable of Tensors or dicts"
-    if isinstance(params, Tensor): raise TypeError(f"{want}, but got one {torch.typename(params)}; put it in a list")
-    if hasattr(params, 'parameters'): raise TypeError(f"{want}, but got a {type(params).__name__}; pass its parameters()")
-    try: groups = list(params)
-    except TypeError: raise TypeError(f"{want}, but got {type(params).__name__}") from None
-    if not groups: raise ValueError("optimizer got an empty parameter list: params has no tensors (or is a generator that was used before)")
+    "`params` as a list of dicts, each with its tensors under 'params'."
+    _need(isinstance(params, Iterable) and not isinstance(params, Tensor),
+          "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+          f"such as model.parameters() or [w, b], but got {torch.typename(params)}", TypeError)
+    groups = list(params)
+    _need(groups, "optimizer got an empty parameter list (or a generator that is used up)")
     return groups if isinstance(groups[0], dict) else [{'params': groups}]
 
-# %% ../nbs/06_optim.ipynb #56400843
+# %% ../nbs/06_optim.ipynb #910b4921
 def _split_names(params):
-    "A list of tensors, and a list of their names if `params` are (name, tensor) pairs."
-    if isinstance(params, (set, frozenset)):
-        raise TypeError("optimizer parameters need to be organized in ordered collections, but params is a set: its order changes between runs")
+    "`params` as a list of tensors, and their names if they come as (name, tensor) pairs."
+    _need(not isinstance(params, (set, frozenset)),
+          "optimizer parameters need to be organized in ordered collections, but got a set", TypeError)
     params = [params] if isinstance(params, Tensor) else list(params)
     names = [p[0] for p in params if isinstance(p, tuple)]
-    if names and len(names) < len(params):
-        raise ValueError(f"all optimizer params should be with/without names. Some param names are missing: only {len(names)} of {len(params)} have one")
-    return [p[1] if isinstance(p, tuple) else p for p in params], names
+    _need(len(names) in (0, len(params)), "all optimizer params should be with/without names. "
+          f"Some param names are missing: only {len(names)} of {len(params)} have one")
+    return [p[1] for p in params] if names else params, names
 
-def _check_params(params, leaf=True):
-    for i,p in enumerate(params):
-        if not isinstance(p, Tensor): raise TypeError(f"optimizer can only optimize Tensors, but params[{i}] is a {type(p).__name__}")
-        if leaf and not (p.is_leaf or p.retains_grad):
-            raise ValueError(f"can't optimize a non-leaf Tensor: params[{i}], of shape {tuple(p.shape)}, is computed from others; pass those, or .detach() it")
+# %% ../nbs/06_optim.ipynb #2b57045c
+def _check_params(params, older, leaf):
+    "Raise an error unless `params` are tensors (leaves, if `leaf` is true) that are not among the `older`."
+    for i, p in enumerate(params):
+        _need(isinstance(p, Tensor), f"optimizer can only optimize Tensors, but got {type(p)}", TypeError)
+        it = f"params[{i}], of shape {tuple(p.shape)},"
+        _need(p.is_leaf or p.retains_grad or not leaf,
+              f"can't optimize a non-leaf Tensor: {it} is computed from others")
+        _need(p not in older, f"some parameters appear in more than one parameter group: {it} does")
     if len(set(params)) < len(params):
-        warnings.warn("optimizer contains a parameter group with duplicate parameters: each is stepped as often as it is listed", stacklevel=5)
+        warnings.warn("optimizer contains a parameter group with duplicate parameters", stacklevel=5)
 
-# %% ../nbs/06_optim.ipynb #4bb2b838
+# %% ../nbs/06_optim.ipynb #e9b216c9
 class ParamGroups:
     "Parameters in groups, each with its own options, and what is remembered about each parameter."
     def __init__(self, params, defaults):
         self.check(defaults)
-        self.defaults,self.state,self.param_groups = defaults,defaultdict(dict),[]
+        self.defaults, self.state, self.param_groups = defaults, defaultdict(dict), []
         for group in _as_groups(params): self.add_param_group(group)
 
     def check(self, group): "Raise an error if the options in `group` make no sense."
+    def _params(self): return [p for group in self.param_groups for p in group['params']]
 
     def add_param_group(self, group):
         "Add parameters: a dict of 'params' and of options that differ from the defaults."
-        if not isinstance(group, dict): raise TypeError(f"param_group must be a dict, but got {type(group).__name__}")
-        if 'params' not in group: raise ValueError(f"param_group has no 'params', only {sorted(group)}")
-        params,names = _split_names(group['params'])
-        _check_params(params, leaf=not self.defaults.get('differentiable'))
+        _need(isinstance(group, dict), f"param_group must be a dict, but got {type(group)}", TypeError)
+        _need('params' in group, f"param_group has no 'params', only {sorted(group)}")
+        params, names = _split_names(group['params'])
+        _check_params(params, set(self._params()), leaf=not self.defaults.get('differentiable'))
         group = {**self.defaults, **group, 'params': params} | ({'param_names': names} if names else {})
+        _need(all(('param_names' in g) == ('param_names' in group) for g in self.param_groups),
+              "all optimizer param groups should be with/without names. "
+              f"cannot add param group {'with' if names else 'without'} names to the optimizer")
         self.check(group)
-        _check_beside(group, self.param_groups)
         self.param_groups.append(group)
 
     def __repr__(self):
-        groups = [f"Parameter Group {i}\n" + ''.join(f"    {k}: {g[k]}\n" for k in sorted(g) if k!='params') for i,g in enumerate(self.param_groups)]
+        def lines(g): return ''.join(f"    {k}: {g[k]}\n" for k in sorted(g) if k != 'params')
+        groups = [f"Parameter Group {i}\n{lines(g)}" for i, g in enumerate(self.param_groups)]
         return f"{type(self).__name__} (\n" + '\n'.join(groups) + ")"
 
-# %% ../nbs/06_optim.ipynb #2f2cf758
-def _check_beside(group, groups):
-    "Raise an error if the new `group` cannot stand beside the older `groups`."
-    have = 'with' if 'param_names' in group else 'without'
-    if any(('param_names' in g) != ('param_names' in group) for g in groups):
-        raise ValueError(f"all optimizer param groups should be with/without names. cannot add param group {have} names to the optimizer")
-    old = {p for g in groups for p in g['params']}
-    again = [i for i,p in enumerate(group['params']) if p in old]
-    if again: raise ValueError(f"some parameters appear in more than one parameter group: params{again} of group {len(groups)} are in an earlier one")
-
-# %% ../nbs/06_optim.ipynb #2b7bb5f6
+# %% ../nbs/06_optim.ipynb #2eb884b0
 class Optimizer(ParamGroups):
     "Moves parameters by a rule, and clears their gradients. A subclass supplies `update`."
     def update(self, p:Tensor, group:dict):
@@ -86,10 +87,8 @@ class Optimizer(ParamGroups):
         raise NotImplementedError(f"{type(self).__name__} must define update(p, group)")
 
     def step(self, closure=None):
-        "Update every parameter that has a gradient. Returns the loss that `closure` returns, if there is one."
-        loss = None
-        if closure is not None:
-            with torch.enable_grad(): loss = closure()
+        "Update every parameter that has a gradient. Returns what `closure` returns, if there is one."
+        with torch.enable_grad(): loss = closure() if closure else None
         with torch.set_grad_enabled(self.defaults.get('differentiable', False)):
             for group in self.param_groups:
                 for p in group['params']:
@@ -98,113 +97,65 @@ class Optimizer(ParamGroups):
 
     def zero_grad(self, set_to_none:bool=True):
         "Forget the gradients; with `set_to_none=False` fill them with zeros instead."
-        for p in (p for group in self.param_groups for p in group['params'] if p.grad is not None):
+        for p in self._params():
             if set_to_none: p.grad = None
-            else: p.grad.detach_().zero_()
+            elif p.grad is not None: p.grad = p.grad.detach().zero_()
 
-    def state_dict(self): "What must be kept to go on later."; return _pack(self.param_groups, self.state)
-    def load_state_dict(self, state_dict): "Go on where `state_dict` was taken."; _unpack(self, state_dict)
+    def state_dict(self): "What must be kept to go on later."; return _pack(self)
+    def load_state_dict(self, state_dict): "Go on from `state_dict`."; _unpack(self, state_dict)
 
-# %% ../nbs/06_optim.ipynb #506f028b
+# %% ../nbs/06_optim.ipynb #6833d3b7
 def _check_options(group):
-    "Raise an error if one of the options in `group` makes no sense for `SGD`."
-    names = dict(lr='learning rate', momentum='momentum value', dampening='dampening value',
-                 weight_decay='weight_decay value')
-    for key,name in names.items():
-        v = group[key]
-        if not isinstance(v, (Real, Tensor)): raise TypeError(f"Invalid {name}: {v!r} ({key}) is a {type(v).__name__}, not a number")
-        if isinstance(v, Tensor) and v.numel() != 1: raise ValueError(f"Tensor {key} must be 1-element, but has shape {tuple(v.shape)}")
-        if key != 'dampening' and not v >= 0: raise ValueError(f"Invalid {name}: {v} ({key} must be zero or positive)")
-    if group['nesterov'] and (group['momentum'] <= 0 or group['dampening'] != 0):
-        raise ValueError(f"Nesterov momentum requires a momentum and zero dampening, but got momentum={group['momentum']}, dampening={group['dampening']}")
+    "Raise an error if an option in `group` makes no sense for `SGD`."
+    for key in ('lr', 'momentum', 'dampening', 'weight_decay'):
+        v, name = group[key], 'learning rate' if key == 'lr' else f'{key} value'
+        n = v.numel() if isinstance(v, Tensor) else 1
+        _need(isinstance(v, (Real, Tensor)), f"Invalid {name}: {v!r} ({key} is not a number)", TypeError)
+        _need(n == 1, f"Tensor {key} must be 1-element, but has {n} elements")
+        _need(v >= 0 or key == 'dampening', f"Invalid {name}: {v} ({key} must be at least 0)")
+    mu, damp = group['momentum'], group['dampening']
+    _need(not group['nesterov'] or (mu > 0 and damp == 0), "Nesterov momentum requires a momentum "
+          f"and zero dampening, but got momentum={mu}, dampening={damp}")
 
-# %% ../nbs/06_optim.ipynb #c5692876
+# %% ../nbs/06_optim.ipynb #ebf0c2e3
 class SGD(Optimizer):
-    "Stochastic gradient descent, with momentum, weight decay and groups, step for step as `torch.optim.SGD`."
+    "Stochastic gradient descent with momentum and weight decay, step for step as `torch.optim.SGD`."
     def __init__(self,
                  params,                # tensors, (name, tensor) pairs, or dicts of 'params' and options
                  lr:float=1e-3,         # learning rate, at least 0
                  momentum:float=0,      # part of the running sum that is kept at each step, at least 0
                  dampening:float=0,     # part of each new gradient that is kept out of the sum
-                 weight_decay:float=0,  # multiple of the parameter that is added to its gradient, at least 0
-                 nesterov:bool=False,   # take the gradient where the sum is about to lead? Needs momentum, and no dampening
+                 weight_decay:float=0,  # part of the parameter that is added to its gradient, at least 0
+                 nesterov:bool=False,   # step along the gradient and the next fading of the sum?
                  *, maximize:bool=False,# climb instead of descend?
                  foreach=None, differentiable=False, fused=None): # as in PyTorch
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
-                                      nesterov=nesterov, maximize=maximize, foreach=foreach,
+        options = dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay)
+        super().__init__(params, dict(options, nesterov=nesterov, maximize=maximize, foreach=foreach,
                                       differentiable=differentiable, fused=fused))
 
     def check(self, group): _check_options(group)
 
     def update(self, p, group):
-        grad,mu = (-p.grad if group['maximize'] else p.grad),group['momentum']
+        grad, mu = -p.grad if group['maximize'] else p.grad, group['momentum']
         if group['weight_decay'] != 0: grad = grad.add(p, alpha=float(group['weight_decay']))
         if mu != 0:
-            buf = _running_sum(self.state[p], grad, mu, group['dampening'])
+            buf = self.state[p].get('momentum_buffer')
+            if buf is None: buf = self.state[p]['momentum_buffer'] = grad.detach().clone()
+            else: buf.mul_(mu).add_(grad, alpha=1-group['dampening'])
             grad = grad.add(buf, alpha=mu) if group['nesterov'] else buf
         p.add_(grad, alpha=-float(group['lr']))
 
-# %% ../nbs/06_optim.ipynb #578fc053
-def _running_sum(state, grad, mu, dampening):
-    "Fade the sum in `state` by `mu` and add `grad` to it; the first gradient is the first sum."
-    buf = state.get('momentum_buffer')
-    if buf is None: buf = state['momentum_buffer'] = grad.detach().clone()
-    else: buf.mul_(mu).add_(grad, alpha=1-dampening)
-    return buf
+# %% ../nbs/06_optim.ipynb #21de0cc4
+def _whole(**kwargs):
+    for name, v in kwargs.items():
+        _need(isinstance(v, int) and v > 0, f"{name} must be a whole number, at least 1, but is {v!r}")
 
-# %% ../nbs/06_optim.ipynb #11c7f673
-def _pack(groups, state):
-    "Options and state with a number in place of each parameter, in the form of PyTorch's `state_dict`."
-    ids,n = {},itertools.count()
-    for p in (p for g in groups for p in g['params']): ids.setdefault(p, next(n))
-    packed = [{k: deepcopy(v) for k,v in g.items() if k != 'params'} | {'params': [ids[p] for p in g['params']]} for g in groups]
-    return {'state': {ids.get(p, p): deepcopy(s) for p,s in state.items()}, 'param_groups': packed}
-
-# %% ../nbs/06_optim.ipynb #f540f90b
-def _check_saved(saved, groups):
-    "Raise an error if the `saved` state does not fit the parameters in `groups`."
-    if not isinstance(saved, dict) or not {'state', 'param_groups'} <= saved.keys():
-        raise ValueError(f"not the state_dict of an optimizer: it needs the keys 'state' and 'param_groups', but is {list(saved) if isinstance(saved, dict) else type(saved).__name__}")
-    mine,theirs = ([len(g['params']) for g in gs] for gs in (groups, saved['param_groups']))
-    if len(mine) != len(theirs):
-        raise ValueError(f"loaded state dict has a different number of parameter groups: {len(theirs)}, this optimizer has {len(mine)}")
-    if mine != theirs:
-        raise ValueError(f"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: sizes {theirs}, this optimizer has {mine}")
-
-def _fit(key, v, p):
-    "A copy of the remembered `v` with the type and device of parameter `p`."
-    if not isinstance(v, Tensor) or v.ndim == 0: return deepcopy(v)
-    if v.shape != p.shape:
-        raise ValueError(f"loaded state dict doesn't fit: {key} has shape {tuple(v.shape)}, its parameter {tuple(p.shape)}; are the parameters in the same order?")
-    return v.detach().to(p.device, p.dtype if p.is_floating_point() else v.dtype, copy=True)
-
-# %% ../nbs/06_optim.ipynb #9c9d6c1f
-def _unpack(opt, saved):
-    "Give `opt` the options and state that `_pack` packed. If they do not fit, `opt` stays as it was."
-    _check_saved(saved, opt.param_groups)
-    ids = [i for g in saved['param_groups'] for i in g['params']]
-    by_id = dict(zip(ids, (p for g in opt.param_groups for p in g['params'])))
-    state = defaultdict(dict)
-    for i,s in saved['state'].items():
-        if i in by_id: state[by_id[i]] = {k: _fit(k, v, by_id[i]) for k,v in s.items()}
-        else: state[i] = deepcopy(s)
-    named = [{k: g[k] for k in ('params', 'param_names') if k in g} for g in opt.param_groups]
-    options = [{k: deepcopy(v) for k,v in g.items() if k != 'params'} for g in saved['param_groups']]
-    groups = [{**opt.defaults, **mine, **theirs} for mine,theirs in zip(named, options)]
-    for g in groups: opt.check(g)
-    opt.state,opt.param_groups = state,groups
-
-# %% ../nbs/06_optim.ipynb #36319be4
 def step_decay(step_size:int,   # steps between two drops
                gamma:float=0.1  # what the rate is multiplied by at each
               ):                # step -> factor
     "Multiply the rate by `gamma` every `step_size` steps."
     _whole(step_size=step_size)
     return lambda t: gamma**(t//step_size)
-
-def _whole(**kwargs):
-    for name,v in kwargs.items():
-        if not isinstance(v, int) or v < 1: raise ValueError(f"{name} must be a whole number of steps, at least 1, but is {v!r}")
 
 # %% ../nbs/06_optim.ipynb #e2dc7d2f
 def _cos(start, end, pos): return end + (start - end)*(1 + math.cos(math.pi*pos))/2
@@ -228,7 +179,7 @@ def warm_up(steps:int,      # steps until the factor is 1
         return then(t - steps) if then else 1.
     return factor
 
-# %% ../nbs/06_optim.ipynb #bd33c25b
+# %% ../nbs/06_optim.ipynb #515b3a23
 def one_cycle(total_steps:int,      # steps in all; asking for a later one is a ValueError
               pct_start:float=0.3,  # part of the steps that goes up, in [0, 1)
               start:float=1/25,     # the first factor
@@ -237,15 +188,14 @@ def one_cycle(total_steps:int,      # steps in all; asking for a later one is a 
              ):                     # step -> factor
     "From `start` to `peak` to `end`, along two half cosines."
     _whole(total_steps=total_steps)
-    if not 0 <= pct_start < 1: raise ValueError(f"pct_start must be in [0, 1), but is {pct_start}")
-    top,last = pct_start*total_steps - 1,total_steps - 1
+    _need(0 <= pct_start < 1, f"pct_start must be in [0, 1), but is {pct_start}")
+    top, last = pct_start*total_steps - 1, total_steps - 1
     def factor(t):
-        if t > total_steps: raise ValueError(f"one_cycle: step {t} of a cycle of {total_steps} steps; one scheduler step too many?")
-        if t < top: return _cos(start, peak, t/top)
-        return _cos(peak, end, (t - top)/(last - top))
+        _need(t <= total_steps, f"step {t} of one_cycle({total_steps}): one scheduler step too many?")
+        return _cos(start, peak, t/top) if t < top else _cos(peak, end, (t - top)/(last - top))
     return factor
 
-# %% ../nbs/06_optim.ipynb #d164b8b6
+# %% ../nbs/06_optim.ipynb #b724f39e
 class Scheduler:
     "Sets the rates of an optimizer's groups, step by step, by a schedule."
     def __init__(self,
@@ -253,38 +203,80 @@ class Scheduler:
                  sched,          # step -> factor on each group's rate
                  momentum=None): # step -> momentum of every group; left alone if None
         _check_sched(opt, sched, momentum)
-        self.opt,self.sched,self.momentum = opt,sched,momentum
-        self.base_lrs = [float(g['lr']) for g in opt.param_groups]
-        self._set(0)
+        self.opt, self.sched, self.momentum = opt, sched, momentum
+        self._set(0, [])
 
-    def _set(self, t):
-        factor,mu = self.sched(t),self.momentum and self.momentum(t)
-        self.base_lrs += [float(g['lr']) for g in self.opt.param_groups[len(self.base_lrs):]] # of groups added since
-        for g,lr in zip(self.opt.param_groups, self.base_lrs):
+    def _set(self, t, base_lrs):
+        factor, mu, groups = self.sched(t), self.momentum and self.momentum(t), self.opt.param_groups
+        new = [float(g['lr']) for g in groups[len(base_lrs):]] # of groups that were added since
+        self.t, self.base_lrs = t, base_lrs + new
+        for g, lr in zip(groups, self.base_lrs):
             if isinstance(g['lr'], Tensor): g['lr'].fill_(factor*lr)
             else: g['lr'] = factor*lr
             if self.momentum: g['momentum'] = mu
-        self.t = t
 
-    def step(self): "Set the rates of the next step."; self._set(self.t + 1)
+    def step(self): "Set the rates of the next step."; self._set(self.t + 1, self.base_lrs)
     def get_last_lr(self): "The rate of each group."; return [g['lr'] for g in self.opt.param_groups]
-    def state_dict(self): "What must be kept to go on later."; return dict(t=self.t, base_lrs=list(self.base_lrs))
-    def load_state_dict(self, state_dict): "Go on where `state_dict` was taken."; self._set(_load_rates(self, state_dict))
+    def state_dict(self): "What must be kept."; return dict(t=self.t, base_lrs=list(self.base_lrs))
+    def load_state_dict(self, state_dict): "Go on from it."; self._set(*_check_rates(self, state_dict))
     def __repr__(self): return f"{type(self).__name__}(t={self.t}, lr={self.get_last_lr()})"
 
-# %% ../nbs/06_optim.ipynb #043cc3a0
+# %% ../nbs/06_optim.ipynb #1e567366
 def _check_sched(opt, sched, momentum):
     "Raise an error if a `Scheduler` cannot be made of these."
-    if not hasattr(opt, 'param_groups'): raise TypeError(f"opt must be an optimizer, with param_groups, but is a {type(opt).__name__}")
-    if not callable(sched): raise TypeError(f"sched must be a function from step to factor, but is {sched!r}")
-    if momentum is not None and not callable(momentum): raise TypeError(f"momentum must be a function from step to momentum, or None, but is {momentum!r}")
-    if momentum and any('momentum' not in g for g in opt.param_groups): raise ValueError(f"momentum was given, but {type(opt).__name__} has no such option")
+    kind = type(opt).__name__
+    _need(hasattr(opt, 'param_groups'), f"opt must be an optimizer, but is a {kind}", TypeError)
+    for name, f in dict(sched=sched, momentum=sched if momentum is None else momentum).items():
+        _need(callable(f), f"{name} must be a function of the step number, but is {f!r}", TypeError)
+    _need(momentum is None or all('momentum' in g for g in opt.param_groups),
+          f"momentum was given, but {kind} has no such option")
 
-def _load_rates(sched, saved):
-    "Give `sched` the first rates in `saved`, if they fit its optimizer; returns the step."
-    if not isinstance(saved, dict) or not {'t', 'base_lrs'} <= saved.keys():
-        raise ValueError("not the state_dict of a Scheduler: it needs the keys 't' and 'base_lrs'")
-    lrs,n = list(saved['base_lrs']),len(sched.opt.param_groups)
-    if len(lrs) != n: raise ValueError(f"loaded state dict has {len(lrs)} rates, the optimizer has {n} parameter groups")
-    sched.base_lrs = lrs
-    return saved['t']
+# %% ../nbs/06_optim.ipynb #64d26881
+def _check_rates(sched, saved):
+    "The step and the first rates in `saved`, if they fit the optimizer of `sched`."
+    _need(isinstance(saved, dict) and {'t', 'base_lrs'} <= saved.keys(),
+          "not the state_dict of a Scheduler: it needs the keys 't' and 'base_lrs'")
+    lrs, n = list(saved['base_lrs']), len(sched.opt.param_groups)
+    _need(len(lrs) == n, f"loaded state dict has {len(lrs)} rates, but the optimizer {n} groups")
+    return saved['t'], lrs
+
+# %% ../nbs/06_optim.ipynb #1efef2de
+def _pack(opt):
+    "Options and state with a number in place of each parameter, in the form of PyTorch's `state_dict`."
+    number = {p: i for i, p in reversed([*enumerate(opt._params())])} # the first, if it is listed twice
+    groups = [{**g, 'params': [number[p] for p in g['params']]} for g in opt.param_groups]
+    state = {number.get(p, p): s for p, s in opt.state.items()}
+    return deepcopy(dict(state=state, param_groups=groups))
+
+# %% ../nbs/06_optim.ipynb #1bc73a28
+def _unpack(opt, saved):
+    "Give `opt` the options and state that `_pack` packed. If they do not fit, `opt` stays as it was."
+    _check_saved(saved, opt.param_groups)
+    params = dict(zip((i for g in saved['param_groups'] for i in g['params']), opt._params()))
+    state = defaultdict(dict)
+    for i, s in saved['state'].items():
+        if i in params: state[params[i]] = {k: _fit(k, v, params[i]) for k, v in s.items()}
+        else: state[i] = deepcopy(s)
+    groups = [{**mine, **deepcopy(theirs), 'params': mine['params']}
+              for mine, theirs in zip(opt.param_groups, saved['param_groups'])]
+    for group in groups: opt.check(group)
+    opt.state, opt.param_groups = state, groups
+
+# %% ../nbs/06_optim.ipynb #5e9c90ba
+def _check_saved(saved, groups):
+    "Raise an error if the `saved` state does not fit the parameters in `groups`."
+    _need(isinstance(saved, dict) and {'state', 'param_groups'} <= saved.keys(),
+          "not the state_dict of an optimizer: it needs the keys 'state' and 'param_groups'")
+    theirs, mine = ([len(g['params']) for g in gs] for gs in (saved['param_groups'], groups))
+    but = f": its sizes are {theirs}, those of this optimizer {mine}"
+    _need(len(theirs) == len(mine), "loaded state dict has a different number of parameter groups" + but)
+    _need(theirs == mine, "loaded state dict contains a parameter group "
+          "that doesn't match the size of optimizer's group" + but)
+
+# %% ../nbs/06_optim.ipynb #a3f0d0ea
+def _fit(key, v, p):
+    "A copy of the value `v` of `key`, with the type and device of parameter `p`."
+    if not isinstance(v, Tensor) or v.ndim == 0: return deepcopy(v)
+    _need(v.shape == p.shape, f"loaded state dict doesn't fit: {key} has shape {tuple(v.shape)}, "
+          f"its parameter {tuple(p.shape)}; are the parameters in the same order?")
+    return v.detach().to(p.device, p.dtype if p.is_floating_point() else v.dtype, copy=True)

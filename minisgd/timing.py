@@ -25,11 +25,10 @@ def _wait():
     "Until the GPU, if one is in use, has done all that it was asked to."
     if torch.cuda.is_initialized(): torch.cuda.synchronize()
 
-# %% ../nbs/08_timing.ipynb #9010eeb7
+# %% ../nbs/08_timing.ipynb #477fc5dc
 class Timer:
     "A stopwatch: `start` and `stop` it, once or many times, or time the body of a `with`."
-    def __init__(self,
-                 clock=time.perf_counter): # returns seconds as a float, and never runs backwards
+    def __init__(self, clock=time.perf_counter): # returns seconds, and never runs backwards
         self.clock, self.times, self.started = clock, [], None
     def start(self):
         "Begin a lap; one that has begun and not ended is forgotten."
@@ -37,7 +36,7 @@ class Timer:
         self.started = self.clock()
     def stop(self)->float: # seconds of this lap; RuntimeError if none has begun
         "End the lap and note it in `times`."
-        if self.started is None: raise RuntimeError("Timer: stop() before start(); there is no lap to end")
+        if self.started is None: raise RuntimeError("Timer: stop() before start(); no lap to end")
         _wait()
         self.times.append(self.clock() - self.started)
         self.started = None
@@ -49,10 +48,11 @@ class Timer:
     def avg(self)->float: # seconds per lap; RuntimeError if there is none
         if not self.times: raise RuntimeError("Timer: avg() of no laps; start() and stop() it first")
         return self.sum()/len(self.times)
-    def cumsum(self)->list: return np.cumsum(self.times).tolist() # seconds to the end of each lap, without the pauses
+    def cumsum(self)->list: # seconds to the end of each lap, without the pauses
+        return np.cumsum(self.times).tolist()
     def __repr__(self): return f'Timer({len(self.times)} laps, {self.sum():.3g} s)'
 
-# %% ../nbs/08_timing.ipynb #4187afa2
+# %% ../nbs/08_timing.ipynb #24b95efa
 def _run(f, calls, clock):
     "Seconds per call over `calls` calls of `f`."
     with Timer(clock) as timer:
@@ -60,16 +60,22 @@ def _run(f, calls, clock):
     return timer.sum()/calls
 
 def _enough(f, min_time, clock):
-    "How many calls of `f`, a power of two, last `min_time` seconds; the first call, cold, does not count."
+    "How many calls of `f`, a power of two, last `min_time` seconds; the first, cold, does not count."
     f()
     calls = 1
     while calls < 2**24 and calls*_run(f, calls, clock) < min_time: calls *= 2
     return calls
 
-# %% ../nbs/08_timing.ipynb #dfc2d2fd
+# %% ../nbs/08_timing.ipynb #3e012e70
+def _summary(seconds):
+    "Median, and width of the middle half (nan if there is only one)."
+    low, median, high = np.percentile(seconds, [25, 50, 75])
+    return float(median), float(high - low) if len(seconds) > 1 else float('nan')
+
+# %% ../nbs/08_timing.ipynb #a249db93
 def compare(fs:dict,              # functions without arguments, by name
             *, repeat:int=7,      # how many times each is run
-            min_time:float=1e-3,  # seconds that a run lasts at least; a faster function is called many times in a run
+            min_time:float=1e-3,  # seconds that a run lasts at least, of as many calls as it takes
             clock=time.perf_counter # returns seconds
            )->dict:               # (median, spread) by name, as from `benchmark`
     "Time several functions in turn, so that what disturbs one disturbs all."
@@ -81,14 +87,14 @@ def compare(fs:dict,              # functions without arguments, by name
         for name,f in fs.items():
             f() # the caches are as the one before left them
             runs[name].append(_run(f, calls[name], clock))
-    def spread(ts): return float(np.subtract(*np.percentile(ts, [75, 25]))) if len(ts) > 1 else float('nan')
-    return {name: (float(np.median(ts)), spread(ts)) for name,ts in runs.items()}
+    return {name: _summary(seconds) for name,seconds in runs.items()}
 
+# %% ../nbs/08_timing.ipynb #b6a4faea
 def benchmark(f,                   # function without arguments
               *, repeat:int=7,     # how many runs
               min_time:float=1e-3, # seconds that a run lasts at least
               clock=time.perf_counter # returns seconds
-             )->tuple:             # seconds per call: median, and width of the middle half of the runs (nan if only one)
+             )->tuple:             # seconds per call: median, and width of the middle half (nan of one)
     "Time `f`: warm up, repeat, and say how far the runs differ."
     return compare({'f': f}, repeat=repeat, min_time=min_time, clock=clock)['f']
 
@@ -101,17 +107,17 @@ def gflops(n:int,        # rows and columns of both matrices
     if not seconds > 0: raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
     return 2*n**3/seconds/1e9
 
-# %% ../nbs/08_timing.ipynb #7492a997
+# %% ../nbs/08_timing.ipynb #0ed0194b
 def fit_step_cost(bs,     # rows in a batch, at least two different sizes
                   seconds # that one step takes at each
-                 )->tuple:# (t0, rate): seconds that a step costs before the first row, and rows per second after that
+                 )->tuple:# (t0, rate): seconds before the first row, and rows per second after that
     "Least squares fit of t(b) = t0 + b/rate, with relative errors."
     bs, seconds = np.asarray(bs, dtype=float), np.asarray(seconds, dtype=float)
-    if bs.ndim != 1 or bs.shape != seconds.shape or len(set(bs.tolist())) < 2:
+    if bs.ndim != 1 or bs.shape != seconds.shape or len(np.unique(bs)) < 2:
         raise ValueError(f"fit_step_cost: bs has shape {bs.shape}, seconds has shape {seconds.shape}; "
-                         "they must be one-dimensional and equal, with at least two different batch sizes")
-    if not min(bs.min(), seconds.min()) > 0: raise ValueError("fit_step_cost: bs and seconds must all be positive")
+                         "they must be (n,) both, with at least two different batch sizes")
+    if not min(bs.min(), seconds.min()) > 0: raise ValueError("fit_step_cost: all must be positive")
     terms = np.stack([np.ones_like(bs), bs], axis=1)/seconds[:,None]
     (t0, per_row), *_ = np.linalg.lstsq(terms, np.ones_like(bs), rcond=None)
-    if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger batches too")
+    if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger bs")
     return float(t0), float(1/per_row)

@@ -14,6 +14,7 @@ import numpy as np, torch
 from torch.utils import data as peer
 from minisgd.data import airfoil, mnist, origin
 from minisgd.dataloader import BatchSampler, DataLoader, Dataset, Sampler
+from minisgd.race import sgd, train
 
 ROWS = []
 
@@ -105,6 +106,32 @@ def load_our_dataset_in_their_loader():
     ours, theirs = [peer.DataLoader(ds(*tensors), 64, shuffle=True) for ds in (Dataset, peer.TensorDataset)]
     yield line("PyTorch's loader, batch 64: our Dataset, TensorDataset", race(5, ours=lambda: drain(ours), theirs=lambda: drain(theirs)))
 
+# ---- a whole epoch on five weights -------------------------------------------------------------------------------------
+
+def textbook(loader, lr, epochs):
+    "Linear regression as in the minibatch chapter of Dive into Deep Learning: each parameter updated in Python."
+    w, b = torch.zeros(5, 1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    for _ in range(epochs):
+        for xb, yb in loader:
+            pred = torch.matmul(xb, w) + b
+            ((pred - yb.reshape(pred.shape))**2/2).mean().backward()
+            with torch.no_grad():
+                for p in w, b:
+                    p.sub_(lr*p.grad)
+                    p.grad.zero_()
+    return w
+
+@row
+def train_airfoil():
+    "`race.train` on our loader against the textbook's loop on PyTorch's; the same batches lead to the same weights."
+    for bs, epochs, target in (1500, 20, '>= 20'), (100, 10, '>= 5'), (10, 2, '>= 1.67'), (1, 1, '>= 1.25'):
+        ours = DataLoader(Dataset(*airfoil()), bs, shuffle=True)
+        theirs = peer.DataLoader(peer.TensorDataset(*airfoil()), bs, shuffle=True)
+        start = torch.zeros(5, 1)
+        times = race(9, ours=lambda: train(sgd, None, {'lr': 0.01}, ours, 5, epochs, w=start, every=epochs*1500),
+                        theirs=lambda: textbook(theirs, 0.01, epochs))
+        yield line(f'one airfoil epoch, batch {bs}: the textbook loop', {k: [t/epochs for t in ts] for k, ts in times.items()}, target)
+
 # ---- beyond memory ----------------------------------------------------------------------------------------------------
 
 def anonymous_mb():
@@ -143,26 +170,25 @@ def stream_2gb():
 
 @row
 def train_mnist_epoch():
-    "An epoch of 784-50-10, batch 64, validation excluded: our loader, SGD and `fit`, the usual PyTorch loop, and our steps on one batch that stays where it is."
+    "An epoch of 784-50-10, batch 64, validation excluded: our loader, SGD and `fit`, the usual PyTorch loop, and our steps on one batch that stays where it is. Network and loss are PyTorch's for all."
     from torch import nn
+    from torch.nn.functional import cross_entropy
     from minisgd.learner import fit
-    from minisgd.losses import cross_entropy
-    from minisgd.modules import Linear, ReLU, Sequential
     from minisgd.optim import SGD
     x, y = mnist()[:2]
-    ours, theirs, still = [Sequential(Linear(784, 50), ReLU(), Linear(50, 10)), *(nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10)) for _ in range(2))]
+    ours, theirs, still = [nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10)) for _ in range(3)]
     opts = SGD(ours.parameters(), lr=0.1), torch.optim.SGD(theirs.parameters(), lr=0.1), SGD(still.parameters(), lr=0.1)
     dl = DataLoader(Dataset(x, y), 64, shuffle=True)
     their_dl = peer.DataLoader(peer.TensorDataset(x, y), batch_size=64, shuffle=True)
-    def step(model, loss_func, opt, xb, yb):
+    def step(model, opt, xb, yb):
         opt.zero_grad()
-        loss_func(model(xb), yb).backward()
+        cross_entropy(model(xb), yb).backward()
         opt.step()
     def usual():
-        for xb, yb in their_dl: step(theirs, nn.functional.cross_entropy, opts[1], xb, yb)
+        for xb, yb in their_dl: step(theirs, opts[1], xb, yb)
     def resident():
         xb, yb = x[:64], y[:64]
-        for _ in range(len(dl)): step(still, nn.functional.cross_entropy, opts[2], xb, yb)
+        for _ in range(len(dl)): step(still, opts[2], xb, yb)
     times = race(7, ours=lambda: fit(1, ours, cross_entropy, opts[0], dl, logger=None), theirs=usual, resident=resident)
     yield line('train MNIST, one epoch, batch 64: the usual PyTorch loop', times, '>= 1.82 (0.55 of its time)')
     yield line('train MNIST, one epoch, batch 64: the same batch again', times, '>= 0.67 (1.5 times its)', peer='resident')

@@ -211,12 +211,12 @@ def test_ctrl_c_ends_a_fit_and_keeps_its_history():
 
 # ---- SIGKILL
 
-EPOCHS = 12
+EPOCHS = 16
 def night(path):
     "The fit of a night: go on if there is something to go on from. The last thing is the result, in a file of its own."
     torch.set_num_threads(1)
     learn = dropping(0 if not path.exists() else random.randrange(10**6))
-    slow = [lambda h: time.sleep(0.01)]
+    slow = [lambda h: time.sleep(0.05)]
     if path.exists(): learn.resume(path, cbs=slow)
     else: learn.fit_one_cycle(EPOCHS, 0.1, cbs=slow, checkpoint=path)
     learn.save(path.with_name('result.pth'))
@@ -230,7 +230,7 @@ def test_killed_at_any_moment_a_fit_ends_with_the_same_weights(tmp_path):
     for _ in range(60):
         child = ctx.Process(target=night, args=(path,))
         child.start()
-        child.join(clock.uniform(0.02, 0.3) if kills < 12 else None)
+        child.join(clock.uniform(0.02, 0.25) if kills < 12 else None)
         if child.exitcode is None:
             os.kill(child.pid, signal.SIGKILL)
             child.join()

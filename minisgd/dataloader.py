@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np, torch
 from torch import Tensor
 
-# %% ../nbs/05_dataloader.ipynb #8438ed18
+# %% ../nbs/05_dataloader.ipynb #a56544ee
+def _seed(g=None): return int(torch.empty((), dtype=torch.int64).random_(generator=g))
+
 def _portions(n, total, replacement, g):
     "`total` indices below `n`, drawn in PyTorch's portions."
     k = 32 if replacement else n
@@ -24,48 +26,49 @@ def _blocks(n, k, g):
     for i in torch.randperm(-(-n//k), generator=g).tolist():
         yield i*k + torch.randperm(min(k, n - i*k), generator=g)
 
-# %% ../nbs/05_dataloader.ipynb #4ef269be
-def _positive(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError(f'{name} should be a positive integer value, but got {name}={value}')
+# %% ../nbs/05_dataloader.ipynb #20567855
+def _check(ok, name, value, what, error=ValueError):
+    if not ok: raise error(f'{name} should be {what}, but got {name}={value}')
 
-def _boolean(name, value, error):
-    if not isinstance(value, bool): raise error(f'{name} should be a boolean value, but got {name}={value}')
+def _positive(name, value): _check(type(value) is int and value > 0, name, value, 'a positive integer value')
 
-# %% ../nbs/05_dataloader.ipynb #be7dc2bc
+# %% ../nbs/05_dataloader.ipynb #faaadc97
 class Sampler:
     "Indices of `data`, each time it is iterated: in order, shuffled, or drawn with replacement."
     def __init__(self, data,             # anything with a length n
                  shuffle:bool=False,     # a new random order each epoch
-                 replacement:bool=False, # draw each index anew, so that some repeat and some are left out
-                 generator=None,         # torch.Generator to draw from; None: one seeded from the global one
+                 replacement:bool=False, # draw each index anew: some repeat, some are left out
+                 generator=None,         # torch.Generator; None: one seeded from the global one
                  num_samples:int=None,   # indices in an epoch, n by default; only for random orders
                  block_size:int=None):   # shuffle blocks of so many neighbours, and the rows in each
         self.data, self.generator, self.replacement = data, generator, replacement
-        self.random, self._num_samples, self.block_size = bool(shuffle or replacement), num_samples, block_size
-        _boolean('replacement', replacement, TypeError)
+        self.random, self._num_samples, self.block_size = shuffle or replacement, num_samples, block_size
+        _check(type(replacement) is bool, 'replacement', replacement, 'a boolean value', TypeError)
         if self.random: _positive('num_samples', len(data) if num_samples is None else num_samples)
+        else: _check(num_samples is None, 'num_samples', num_samples, 'None without shuffle or replacement')
         if block_size is not None: _positive('block_size', block_size)
-        if num_samples and not self.random or block_size and (not self.random or replacement or num_samples):
-            raise ValueError('num_samples needs shuffle or replacement; block_size needs shuffle, without the other two')
+        plain = shuffle and not replacement and num_samples is None
+        _check(plain or block_size is None, 'block_size', block_size, 'None but for a plain shuffle')
 
     def __len__(self): return len(self.data) if self._num_samples is None else self._num_samples
-    def __iter__(self): # in lists of 1,024, so that the first index need not wait for the last
-        if not self.random: return iter(range(len(self)))
-        return chain.from_iterable(part.tolist() for drawn in self._draws() for part in drawn.split(1024))
-    def _draws(self):
-        n, g = len(self.data), self.generator
-        if g is None: g = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        yield from _blocks(n, self.block_size, g) if self.block_size else _portions(n, len(self), self.replacement, g)
+    def __iter__(self):
+        return chain.from_iterable(part.tolist() for t in self.index_tensors() for part in t.split(1024))
+    def index_tensors(self):
+        "The same indices in tensors, each drawn when it is needed."
+        n = len(self.data)
+        if not self.random: yield torch.arange(n); return
+        g = torch.Generator().manual_seed(_seed()) if self.generator is None else self.generator
+        if self.block_size: yield from _blocks(n, self.block_size, g)
+        else: yield from _portions(n, len(self), self.replacement, g)
 
-# %% ../nbs/05_dataloader.ipynb #6364e653
+# %% ../nbs/05_dataloader.ipynb #f8c430dd
 class BatchSampler:
     "Lists of indices from `sampler`."
-    def __init__(self, sampler,        # any iterable of indices
-                 batch_size:int,       # indices in a list
+    def __init__(self, sampler,         # any iterable of indices
+                 batch_size:int,        # indices in a list
                  drop_last:bool=False): # leave out a last, shorter list
         _positive('batch_size', batch_size)
-        _boolean('drop_last', drop_last, ValueError)
+        _check(type(drop_last) is bool, 'drop_last', drop_last, 'a boolean value')
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __len__(self):
@@ -75,35 +78,42 @@ class BatchSampler:
         it = iter(self.sampler)
         while idxs := list(islice(it, self.batch_size)):
             if len(idxs) == self.batch_size or not self.drop_last: yield idxs
+    def index_tensors(self):
+        "The same in tensors, where the sampler has them."
+        bs, rest = self.batch_size, torch.empty(0, dtype=torch.int64)
+        for t in self.sampler.index_tensors():
+            t = torch.cat([rest, t])
+            full = len(t)//bs*bs
+            for i in range(0, full, bs): yield t[i:i+bs]
+            rest = t[full:]
+        if len(rest) and not self.drop_last: yield rest
 
-# %% ../nbs/05_dataloader.ipynb #5fdc849c
+# %% ../nbs/05_dataloader.ipynb #ef34409d
 def _check_equal(what, sizes):
     for k, size in enumerate(sizes):
         if size != sizes[0]:
-            e = RuntimeError(f'item {k} of the batch has {what} {size}, item 0 has {sizes[0]}: all should be equal')
+            e = RuntimeError(f'item {k} of the batch has {what} {size}, item 0 has {sizes[0]}')
             e.position = k
             raise e
 
-# %% ../nbs/05_dataloader.ipynb #70f2af7f
-def _stack(leaves):
-    x = leaves[0]
-    if isinstance(x, (str, bytes)): return leaves
-    if isinstance(x, (np.ndarray, np.number, np.bool_)): leaves = [torch.as_tensor(o) for o in leaves]
-    elif isinstance(x, float): return torch.tensor(leaves, dtype=torch.float64)
-    elif isinstance(x, int): return torch.tensor(leaves)
-    elif not isinstance(x, Tensor): raise TypeError('items should be tensors, arrays, numbers, strings, '
-                                                    f'or dicts and lists of these, but got {type(x).__name__}')
-    _check_equal('shape', [tuple(o.shape) for o in leaves])
-    return torch.stack(leaves)
-
-# %% ../nbs/05_dataloader.ipynb #b34e1458
-def _like(x, new):
-    "The collection `new` in the type of `x`, where that type takes it."
+def _like(x, new): # the collection `new` in the type of `x`, where that type takes it
     try: return type(x)(new)
     except TypeError: return new
 
+# %% ../nbs/05_dataloader.ipynb #1dda6da8
+def _stack(leaves):
+    x = leaves[0]
+    if isinstance(x, (str, bytes)): return leaves
+    if isinstance(x, (np.ndarray, np.number, np.bool_)): return _stack([torch.as_tensor(o) for o in leaves])
+    if isinstance(x, float): return torch.tensor(leaves, dtype=torch.float64)
+    if isinstance(x, int): return torch.tensor(leaves)
+    _check(isinstance(x, Tensor), 'item', type(x), 'of tensors, arrays, numbers or strings', TypeError)
+    try: return torch.stack(leaves)
+    except RuntimeError: _check_equal('shape', [tuple(o.shape) for o in leaves]); raise
+
+# %% ../nbs/05_dataloader.ipynb #b4be2066
 def collate(items # list of items of one structure
-           )->object: # that structure, with a tensor of one more dimension at each leaf (a list for a tuple)
+           )->object: # that structure, with a tensor of one more dimension at each leaf
     "One batch of many items, as PyTorch's `default_collate` makes it."
     x = items[0]
     if isinstance(x, Mapping): return _like(x, {k: collate([o[k] for o in items]) for k in x})
@@ -113,22 +123,23 @@ def collate(items # list of items of one structure
     if hasattr(x, '_fields'): return type(x)(*columns) # a named tuple
     return columns if isinstance(x, tuple) else _like(x, columns)
 
-# %% ../nbs/05_dataloader.ipynb #c4b480df
+# %% ../nbs/05_dataloader.ipynb #30a20814
+def _rows(t, i): return t[i] if isinstance(t, Tensor) else torch.from_numpy(np.array(t[i]))
+
 def _read(t, idxs):
     "Rows `idxs` of `t`, copied in one read."
     if not isinstance(t, Tensor): return torch.from_numpy(np.asarray(t).take(idxs, axis=0))
     try: return t.index_select(0, idxs)               # several times as fast as `t[idxs]`,
-    except (IndexError, RuntimeError): return t[idxs] # which alone takes negative indices and other devices
+    except (IndexError, RuntimeError): return t[idxs] # which takes negative indices and other devices
 
-# %% ../nbs/05_dataloader.ipynb #607d05a9
+# %% ../nbs/05_dataloader.ipynb #22426b61
 class Dataset:
     "Items are rows of tensors: `ds[i]` is one of them, `ds[a:b]` and `ds[[i, j]]` several, stacked."
-    def __init__(self, *tensors): # tensors or NumPy arrays (memory-mapped ones stay on disk), n rows each
+    def __init__(self, *tensors): # tensors or arrays (memory-mapped ones stay on disk), n rows each
         for k, t in enumerate(tensors):
-            if not isinstance(t, (Tensor, np.ndarray)):
-                raise TypeError(f'tensors[{k}] should be a tensor or an array, but got {type(t).__name__}')
-        sizes = [len(t) for t in tensors]
-        if len(set(sizes)) != 1: raise ValueError(f'tensors should be one or more, of equal length, but got {sizes}')
+            _check(isinstance(t, (Tensor, np.ndarray)), f'tensors[{k}]', type(t), 'a tensor or array', TypeError)
+        rows = [len(t) for t in tensors]
+        _check(len(set(rows)) == 1, 'tensors', rows, 'of one length')
         self.tensors = tensors
 
     def __init_subclass__(cls):
@@ -136,63 +147,70 @@ class Dataset:
             for name in {'read_batch', '__getitems__'} - set(vars(cls)): setattr(cls, name, None)
 
     def __len__(self): return len(self.tensors[0])
-    def __getitem__(self, i):
-        return tuple(t[i] if isinstance(t, Tensor) else torch.from_numpy(np.array(t[i])) for t in self.tensors)
+    def __repr__(self): return f'Dataset({len(self)} items: {[(*t.shape[1:],) for t in self.tensors]})'
+    def __getitem__(self, i): return tuple(_rows(t, i) for t in self.tensors)
+    def __getitems__(self, idxs): return list(zip(*self.read_batch(idxs)))
     def read_batch(self, idxs):
         "What `collate` makes of the items at `idxs`, in one indexed read of each tensor."
-        idxs = torch.from_numpy(np.asarray(idxs))
+        if not isinstance(idxs, Tensor): idxs = torch.from_numpy(np.asarray(idxs))
         return [_read(t, idxs) for t in self.tensors]
-    def __getitems__(self, idxs): return list(zip(*self.read_batch(idxs)))
-    def __repr__(self): return f'Dataset({len(self)} items: {", ".join(str(tuple(t.shape[1:])) for t in self.tensors)})'
 
-# %% ../nbs/05_dataloader.ipynb #e85e98b4
+# %% ../nbs/05_dataloader.ipynb #09760757
 def _name(e, i):
     "Let the error `e` say that it came from item `i`."
     note = f'(item {i} of the dataset)'
     e.args = f'{e} {note}', *e.args[1:]
-    if note not in str(e): e.__cause__ = RuntimeError(note) # an OSError, for one, does not print its args
+    if note not in str(e): e.__cause__ = RuntimeError(note) # an OSError does not print its args
 
 def _items(ds, idxs):
     for i in idxs:
         try: yield ds[i]
         except Exception as e: _name(e, i); raise
 
-# %% ../nbs/05_dataloader.ipynb #c7caa76e
-def _fetch(ds, idxs, collate_fn):
+# %% ../nbs/05_dataloader.ipynb #61a4ed75
+def _fast_read(dl): return getattr(dl.dataset, 'read_batch', None) if dl.collate_fn is collate else None
+
+def _fetch(dl, idxs):
     "The batch of the items at `idxs`."
-    read = getattr(ds, 'read_batch', None) if collate_fn is collate else None
-    fast = read or getattr(ds, '__getitems__', None)
-    try: found = fast(idxs) if fast else list(_items(ds, idxs))
+    read = _fast_read(dl) or getattr(dl.dataset, '__getitems__', None)
+    try: found = read(idxs) if read else list(_items(dl.dataset, idxs))
     except Exception:
-        if fast: list(_items(ds, idxs))
+        if read: list(_items(dl.dataset, idxs))
         raise
-    try: return found if read else collate_fn(found)
+    try: return found if _fast_read(dl) else dl.collate_fn(found)
     except RuntimeError as e:
         if hasattr(e, 'position'): _name(e, idxs[e.position])
         raise
 
-# %% ../nbs/05_dataloader.ipynb #8ca124ca
-_workers = {'num_workers', 'pin_memory', 'pin_memory_device', 'timeout', 'worker_init_fn', 'multiprocessing_context',
-            'prefetch_factor', 'persistent_workers'}
+# %% ../nbs/05_dataloader.ipynb #f6ed93b1
+_workers = ('num_workers pin_memory pin_memory_device timeout worker_init_fn multiprocessing_context '
+            'prefetch_factor persistent_workers').split()
 
 def _check_loader(batch_size, shuffle, sampler, batch_sampler, drop_last, options):
     for k, v in options.items():
         if k not in _workers: raise TypeError(f'DataLoader has no option {k}')
-        if v: raise ValueError(f'{k}={v!r} is for workers: give the dataset to torch.utils.data.DataLoader')
+        if v: raise ValueError(f"{k}={v!r} is for workers: take PyTorch's DataLoader instead")
     def exclusive(a, b): raise ValueError(f'{a} option is mutually exclusive with {b}')
-    if sampler is not None and shuffle: exclusive('sampler', 'shuffle')
+    if sampler is not None and shuffle: exclusive('sampler', f'shuffle, but got {shuffle=}')
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
         exclusive('batch_sampler', 'batch_size, shuffle, sampler, and drop_last')
-    if batch_size is None and drop_last: exclusive('batch_size=None', 'drop_last')
+    if batch_size is None and drop_last: exclusive('batch_size=None', f'drop_last, but got {drop_last=}')
 
-# %% ../nbs/05_dataloader.ipynb #454bc992
+# %% ../nbs/05_dataloader.ipynb #f16e009c
 class _Fixed:
+    _parts = 'dataset', 'batch_size', 'sampler', 'batch_sampler', 'drop_last'
     def __setattr__(self, name, value):
-        if name in vars(self) and name in ('dataset', 'batch_size', 'sampler', 'batch_sampler', 'drop_last'):
-            raise ValueError(f'{name} attribute should not be set after {type(self).__name__} is initialized')
+        if name in self._parts and name in vars(self):
+            raise ValueError(f'{name} attribute should not be set after DataLoader is initialized')
         super().__setattr__(name, value)
 
-# %% ../nbs/05_dataloader.ipynb #0780c7cd
+def _order(dl):
+    "Batches of indices: in tensors, where all parts are ours; else as the sampler has them."
+    sampler = dl.sampler if dl.batch_sampler is None else dl.batch_sampler
+    ours = type(sampler) is BatchSampler and type(sampler.sampler) is Sampler and _fast_read(dl)
+    return sampler.index_tensors() if ours else iter(sampler)
+
+# %% ../nbs/05_dataloader.ipynb #0ea20841
 class DataLoader(_Fixed):
     "Batches of `dataset`, in one process: order, cut, read, collate."
     def __init__(self, dataset,        # anything with a length and items `[i]`
@@ -212,29 +230,27 @@ class DataLoader(_Fixed):
         self.batch_sampler = batch_sampler
         self.collate_fn = collate_fn or (collate if batch_sampler is not None else lambda item: item)
 
-    def _indices(self): return self.sampler if self.batch_sampler is None else self.batch_sampler
-    def __len__(self): return len(self._indices())
+    def __len__(self): return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
     def __iter__(self):
-        idxs = iter(self._indices())
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator) # PyTorch's seed for workers
-        return map(self._batch, idxs)
-    def _batch(self, idxs):
-        if self.batch_sampler is None: return self.collate_fn(*_items(self.dataset, [idxs]))
-        return _fetch(self.dataset, idxs, self.collate_fn)
+        order = _order(self)
+        _seed(self.generator) # PyTorch's loader draws one for workers
+        return map(self._batch if self.batch_sampler is not None else self._item, order)
+    def _item(self, i): return self.collate_fn(*_items(self.dataset, [i]))
+    def _batch(self, idxs): return _fetch(self, idxs)
 
-# %% ../nbs/05_dataloader.ipynb #544a18fd
+# %% ../nbs/05_dataloader.ipynb #2da5efa3
 class ImageFolder:
-    "PNG files in a folder for each label: `ds[i]` is an image (channels, height, width) in [0,1] and its label's number."
-    def __init__(self, path,    # folder of folders; their sorted names are `classes`
+    "PNG files in a folder for each label. Items: an image (channels, height, width) in [0,1], and its label."
+    def __init__(self, path,    # folder of folders; their sorted names are `classes`, labels count them
                  transform=None,# called with each image
                  mode:str='L'): # Pillow's colour mode: 'L' is grey (one channel), 'RGB' three
-        self.path, self.transform, self.mode = Path(path), transform, mode
-        self.classes = sorted(d.name for d in self.path.iterdir() if d.is_dir())
-        files = [sorted((self.path/c).glob('*.[pP][nN][gG]')) for c in self.classes]
-        if not files or not all(files):
-            empty = [c for c, fs in zip(self.classes, files) if not fs]
-            raise ValueError(f'path should hold folders of PNG files, but {path} has none' + f' in {empty}'*bool(empty))
-        self.samples = [(f, k) for k, fs in enumerate(files) for f in fs]
+        self.transform, self.mode = transform, mode
+        folders = sorted(d for d in Path(path).iterdir() if d.is_dir())
+        files = [sorted(d.glob('*.[pP][nN][gG]')) for d in folders]
+        empty = [d.name for d, found in zip(folders, files) if not found]
+        _check(files and not empty, 'path', path, f'a folder of folders of PNG files ({empty} without)')
+        self.classes = [d.name for d in folders]
+        self.samples = [(file, k) for k, found in enumerate(files) for file in found]
 
     def __len__(self): return len(self.samples)
     def __repr__(self): return f'ImageFolder({len(self)} images in {len(self.classes)} classes)'

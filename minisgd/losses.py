@@ -5,16 +5,18 @@
 # %% auto #0
 __all__ = ['logsumexp', 'log_softmax', 'nll_loss', 'cross_entropy', 'accuracy']
 
-# %% ../nbs/03_losses.ipynb #b411bab9
-import torch
+# %% ../nbs/03_losses.ipynb #3e4570e5
+import torch, torch.nn.functional as F
 from torch import Tensor
 
-# %% ../nbs/03_losses.ipynb #202f4ccc
+# %% ../nbs/03_losses.ipynb #9a825816
 def _check_scores(x, name):
     "Refuse `x` unless it holds floating-point scores, at least one in the last dimension."
     if not isinstance(x, Tensor): raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if not x.is_floating_point(): raise TypeError(f"{name} must be floating point, got {x.dtype}")
-    if 0 in x.shape[-1:]: raise ValueError(f"{name} must have at least one class in its last dimension, got shape {tuple(x.shape)}")
+    if 0 in x.shape[-1:]:
+        raise ValueError(f"{name} must have at least one class in its last dimension, "
+                         f"got shape {tuple(x.shape)}")
 
 # %% ../nbs/03_losses.ipynb #133d9948
 def logsumexp(x:Tensor,           # (..., c) floating-point scores
@@ -26,51 +28,56 @@ def logsumexp(x:Tensor,           # (..., c) floating-point scores
     out = m + (x - m).exp().sum(-1, keepdim=True).log()
     return out if keepdim else out.squeeze(-1)
 
-# %% ../nbs/03_losses.ipynb #a151bcf9
-def log_softmax(x:Tensor # (..., c) floating-point scores
+# %% ../nbs/03_losses.ipynb #f3d59555
+def log_softmax(x:Tensor  # (..., c) floating-point scores
                )->Tensor: # (..., c) log-probabilities
     "The logarithm of softmax over the last dimension."
     _check_scores(x, 'x')
     x = x - x.detach().amax(-1, keepdim=True)
     return x - logsumexp(x, keepdim=True)
 
-# %% ../nbs/03_losses.ipynb #b6eb034d
+# %% ../nbs/03_losses.ipynb #5f2bb470
 def _check_target(x, target, x_name='x', name='target'):
     "Refuse `target` unless it holds one class index for each row of `x`."
-    if not isinstance(target, Tensor): raise TypeError(f"{name} must be a tensor, got {type(target).__name__}")
-    if target.dtype != torch.int64: raise TypeError(f"{name} must hold class indices as torch.int64, got {target.dtype}")
+    if not isinstance(target, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(target).__name__}")
+    if target.dtype != torch.int64:
+        raise TypeError(f"{name} must hold class indices as torch.int64, got {target.dtype}")
     if x.ndim != 2: raise ValueError(f"{x_name} must have shape (n, c), got {tuple(x.shape)}")
     n, c = x.shape
-    if target.shape != (n,): raise ValueError(f"{name} must have shape ({n},), one class for each row of {x_name}, got {tuple(target.shape)}")
+    if target.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one class for each row of {x_name}, "
+                         f"got {tuple(target.shape)}")
     if not x.numel(): raise ValueError(f"{x_name} is empty, shape {tuple(x.shape)}: a mean over nothing")
     lo, hi = target.aminmax()
     if lo.item() < 0 or hi.item() >= c:
         i = ((target < 0) | (target >= c)).nonzero()[0].item()
         raise ValueError(f"{name}[{i}] is {target[i].item()}; with {c} classes it must be in 0..{c-1}")
 
-# %% ../nbs/03_losses.ipynb #2c20e853
+# %% ../nbs/03_losses.ipynb #8670e226
 def nll_loss(log_probs:Tensor, # (n, c) log-probabilities
-             target:Tensor     # (n,) int64 class of each row, 0..c-1
+             target:Tensor     # (n,) int64 class of each row, 0..c-1; ValueError if not
             )->Tensor:         # 0-d
     "Mean of the negative log-probability of each row's target."
     _check_scores(log_probs, 'log_probs')
     _check_target(log_probs, target, 'log_probs')
     return -log_probs.gather(1, target.unsqueeze(1)).mean()
 
-# %% ../nbs/03_losses.ipynb #6bd84ed0
+# %% ../nbs/03_losses.ipynb #12a1cf16
 def cross_entropy(x:Tensor,     # (n, c) floating-point scores, one row for each example
-                  target:Tensor # (n,) int64 class of each row, 0..c-1
+                  target:Tensor # (n,) int64 class of each row, 0..c-1; ValueError if not
                  )->Tensor:     # 0-d
-    "Mean cross-entropy of the softmax of `x` and the target classes: `nll_loss(log_softmax(x), target)`."
+    "Mean cross-entropy of the target classes and the softmax of `x`."
     _check_scores(x, 'x')
     _check_target(x, target)
-    return -torch.log_softmax(x, -1).gather(1, target.unsqueeze(1)).mean()
+    return F.nll_loss(torch.log_softmax(x, -1), target)    # nll_loss(log_softmax(x), target)
 
-# %% ../nbs/03_losses.ipynb #8d95f033
+# %% ../nbs/03_losses.ipynb #c0f93a53
 def accuracy(out:Tensor, # (n, c) scores, one row for each example
-             yb:Tensor   # (n,) int64 class of each row, 0..c-1
+             yb:Tensor   # (n,) int64 class of each row, 0..c-1; ValueError if not
             )->Tensor:   # 0-d float: the share of rows that are right, 0 to 1
     "Share of rows of `out` whose largest score is at the class in `yb`."
-    if not isinstance(out, Tensor): raise TypeError(f"out must be a tensor, got {type(out).__name__}")
+    if not isinstance(out, Tensor):
+        raise TypeError(f"out must be a tensor, got {type(out).__name__}")
     _check_target(out, yb, 'out', 'yb')
     return (out.argmax(dim=1) == yb).float().mean()

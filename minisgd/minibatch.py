@@ -25,9 +25,9 @@ def _same_rows(x, y):
     if len(x)!=len(y):
         raise ValueError(f"x has {len(x)} rows and y has {len(y)}; every row needs one target")
 
-# %% ../nbs/02_minibatch.ipynb #c98ff29e
+# %% ../nbs/02_minibatch.ipynb #1a82ea3b
 def minibatches(n:int,                  # rows in the data
-                bs:int,                 # rows in a batch, 1 to n; the last batch may be smaller
+                bs:int,                 # rows in a batch, 1 to n or ValueError; the last may be smaller
                 shuffle:bool=True,      # in a new random order, or from first to last
                 generator=None,         # torch.Generator of the order
                 replacement:bool=False  # draw each row from all n, so that it may come again
@@ -60,7 +60,7 @@ def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, th
     def grad(i): return torch.autograd.grad(loss_fn(ps[0] if one else ps, x[i], y[i]), ps)
     return torch.stack([torch.cat([g.flatten() for g in grad(draw())]) for _ in range(n)])
 
-# %% ../nbs/02_minibatch.ipynb #dbba7005
+# %% ../nbs/02_minibatch.ipynb #4dbac71a
 def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over its rows
         params,                 # a tensor or a list of tensors, moved in place
         x:Tensor, y:Tensor,     # n rows of data and their targets
@@ -70,7 +70,7 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
         shuffle:bool=True,      # a new random order for each epoch, or from first to last
         generator=None,         # torch.Generator of the order
         replacement:bool=False  # draw each row from all n, so that it may come again
-       )->list:                 # epochs+1 floats: the loss over all rows, before and after each epoch
+       )->list:                 # epochs+1 floats: loss over all rows at the start and after each epoch
     "Minibatch gradient descent: batch by batch, move `params` by `-lr` times the gradient."
     _same_rows(x, y)
     _check_int('epochs', epochs, 0)
@@ -97,18 +97,18 @@ def _check_binary(pred, target):
     wrong = target[(target!=0) & (target!=1)]
     if len(wrong): raise ValueError(f"target holds {wrong[0].item()}; only 0 and 1 are allowed")
 
-# %% ../nbs/02_minibatch.ipynb #36a08017
-def mnist_loss(pred:Tensor,   # (n,1) raw scores, before the sigmoid
-               target:Tensor  # (n,1) of 0 and 1
+# %% ../nbs/02_minibatch.ipynb #a1cf3b9a
+def mnist_loss(pred:Tensor,   # (n, 1) raw scores, before the sigmoid
+               target:Tensor  # (n, 1) of 0 and 1; ValueError if not
               )->Tensor:      # the mean, a 0-d tensor between 0 and 1
     "Mean probability that the scores give to the wrong one of two classes."
     _check_binary(pred, target)
     p = pred.sigmoid()
     return torch.where(target==1, 1-p, p).mean()
 
-# %% ../nbs/02_minibatch.ipynb #09593e00
-def batch_accuracy(pred:Tensor,   # (n,1) raw scores: above 0 means class 1
-                   target:Tensor  # (n,1) of 0 and 1
+# %% ../nbs/02_minibatch.ipynb #cca5dc59
+def batch_accuracy(pred:Tensor,   # (n, 1) raw scores: above 0 means class 1
+                   target:Tensor  # (n, 1) of 0 and 1; ValueError if not
                   )->Tensor:      # share of right answers, a 0-d tensor
     "Accuracy of raw scores in a task of two classes."
     _check_binary(pred, target)

@@ -13,7 +13,7 @@ from itertools import chain, count, groupby
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 
-# %% ../nbs/04_modules.ipynb #b7f2d829
+# %% ../nbs/04_modules.ipynb #225b21fc
 class Registry:
     "An object that writes down which of its attributes are parameters and which are modules."
     def __new__(cls, *args, **kwargs):
@@ -29,7 +29,7 @@ class Registry:
         elif mod or name in self._modules:  register, fits, kind = self._modules, mod, 'module'
         else: return super().__setattr__(name, value)
         if not (fits or value is None):
-            raise TypeError(f'{name} holds a {kind}: got {type(value).__name__}, expected a {kind} or None')
+            raise TypeError(f'{name} holds a {kind}: got {type(value).__name__}')
         super().__setattr__(name, value)
         if par: self._modules.pop(name, None)
         register[name] = value
@@ -51,15 +51,19 @@ def path(prefix, name):
     "`name` under `prefix`, if there is one."
     return f'{prefix}.{name}' if prefix else name
 
-# %% ../nbs/04_modules.ipynb #c139fd60
+# %% ../nbs/04_modules.ipynb #e1f7c687
 class Tree(Registry):
     "A registry that asks the modules in it what they hold."
-    def named_children(self): return once(self._modules.items())
+    def named_children(self):
+        "(name, module) for each module held here."
+        return once(self._modules.items())
     def named_modules(self, prefix=''):
+        "(address, module) for this module and those below it, parents first."
         yield prefix, self
         below = (m.named_modules(prefix=path(prefix, name)) for name,m in self.named_children())
         yield from once(chain.from_iterable(below))
     def named_parameters(self, prefix='', recurse=True):
+        "(address, parameter) for each parameter in the tree, or held here if not `recurse`."
         modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
         return once((path(where, name), p) for where,m in modules for name,p in m._parameters.items())
     def children(self): return (m for _,m in self.named_children())
@@ -99,8 +103,9 @@ class Leaves(Tree):
     def float(self): return self.to(torch.float32)
     def double(self): return self.to(torch.float64)
 
-# %% ../nbs/04_modules.ipynb #b410e881
-class StateError(ValueError, RuntimeError): "The state does not fit the model. (PyTorch raises a RuntimeError.)"
+# %% ../nbs/04_modules.ipynb #c51190f2
+class StateError(ValueError, RuntimeError): # PyTorch raises a RuntimeError
+    "The state does not fit the model."
 
 LoadResult = namedtuple('LoadResult', 'missing_keys unexpected_keys')
 
@@ -108,7 +113,7 @@ def shape_of(o):
     "The shape of a tensor; the type of anything else."
     return tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
 
-# %% ../nbs/04_modules.ipynb #bc073a99
+# %% ../nbs/04_modules.ipynb #ba9d703f
 class State(Leaves):
     "A tree that can be written flat and read back."
     def state_dict(self, prefix:str='')->dict:
@@ -120,8 +125,9 @@ class State(Leaves):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict, strict:bool=True)->LoadResult:
-        "Copy `state_dict` into this model; missing or unexpected names are an error unless `strict` is False."
-        if not isinstance(state_dict, Mapping): raise TypeError(f'state_dict: got {type(state_dict).__name__}, expected a dict')
+        "Copy `state_dict` into this model; unless `strict`, missing and extra names are only reported."
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f'state_dict: got {type(state_dict).__name__}, expected a dict')
         own, new = self.state_dict(), state_dict
         missing, unexpected = [k for k in own if k not in new], [k for k in new if k not in own]
         pairs = {k: (new[k], own[k]) for k in own if k in new}
@@ -133,10 +139,11 @@ class State(Leaves):
         for a,b in pairs.values(): b.copy_(a)
         return LoadResult(missing, unexpected)
 
-# %% ../nbs/04_modules.ipynb #e01c7530
+# %% ../nbs/04_modules.ipynb #a92ff5c3
 class Module(State):
     "A tree of parameters and modules that can be called. A subclass writes `forward`."
-    def forward(self, *args, **kwargs): raise NotImplementedError(f'{type(self).__name__} has no forward')
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f'{type(self).__name__} has no forward')
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
     def add_module(self, name:str, module):
@@ -145,19 +152,19 @@ class Module(State):
             raise TypeError(f'module: got {type(module).__name__}, expected a Module or None')
         if not isinstance(name, str): raise TypeError(f'name: got {type(name).__name__}, expected a str')
         if not name or '.' in name or (hasattr(self, name) and name not in self._modules):
-            raise ValueError(f'name: got {name!r}, expected one that has no dot and is not an attribute yet')
-        self._modules[name] = None
+            raise ValueError(f'name: got {name!r}, expected one without a dot, and not an attribute yet')
+        self._modules[name] = None # so that even None is filed as a module
         setattr(self, name, module)
 
     def train(self, mode:bool=True):
         "Set `training` to `mode` here and in every module inside."
-        if not isinstance(mode, bool): raise ValueError(f'mode: got {type(mode).__name__}, expected True or False')
+        if not isinstance(mode, bool): raise ValueError(f'mode: got {type(mode).__name__}, not a bool')
         self.training = mode
         for m in self.children(): m.train(mode)
         return self
     def eval(self): return self.train(False)
 
-# %% ../nbs/04_modules.ipynb #ab3c9533
+# %% ../nbs/04_modules.ipynb #29e7a773
 class Linear(Module):
     "`x @ weight.T + bias`, with the default initialisation of `nn.Linear`."
     def __init__(self,
@@ -179,7 +186,8 @@ class Linear(Module):
 
     def forward(self, x): return F.linear(x, self.weight, self.bias)
     def extra_repr(self):
-        return f'in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}'
+        bias = self.bias is not None
+        return f'in_features={self.in_features}, out_features={self.out_features}, {bias=}'
 
 # %% ../nbs/04_modules.ipynb #6b472546
 class ReLU(Module):
@@ -190,33 +198,41 @@ class Sigmoid(Module):
     "Each number squeezed between 0 and 1: 1/(1+exp(-x))."
     def forward(self, x): return torch.sigmoid(x)
 
-# %% ../nbs/04_modules.ipynb #926511c2
+# %% ../nbs/04_modules.ipynb #d54c4672
 def in_runs(texts):
     "Numbered lines, one for each run of equal texts."
-    runs = [(text, [i for i,_ in run]) for text,run in groupby(enumerate(texts), key=lambda o: o[1])]
-    return [f'({i[0]}): {text}' if len(i) == 1 else f'({i[0]}-{i[-1]}): {len(i)} x {text}' for text,i in runs]
+    at, lines = 0, []
+    for text,run in groupby(texts):
+        n = len(list(run))
+        lines.append(f'({at}): {text}' if n == 1 else f'({at}-{at+n-1}): {n} x {text}')
+        at += n
+    return lines
 
-# %% ../nbs/04_modules.ipynb #cfac07c3
+# %% ../nbs/04_modules.ipynb #34ff0fe6
 class ModuleList(Module):
     "A list whose items are registered under their numbers."
-    def __init__(self, modules=()): self.extend([] if modules is None else modules) # any iterable of them
+    def __init__(self,
+                 modules=() # any iterable of them
+                ): self.extend([] if modules is None else modules)
     def __len__(self): return len(self._modules)
     def __iter__(self): return iter(self._modules.values())
     def __getitem__(self, i): return type(self)(list(self)[i]) if isinstance(i, slice) else list(self)[i]
     def append(self, module): return self.extend([module])
     def extend(self, modules):
-        for m in list(modules): self.add_module(next(str(i) for i in count(len(self)) if str(i) not in self._modules), m)
+        for m in list(modules):
+            self.add_module(next(str(i) for i in count(len(self)) if str(i) not in self._modules), m)
         return self
     def _lines(self): return in_runs(map(repr, self))
 
-# %% ../nbs/04_modules.ipynb #8b989189
+# %% ../nbs/04_modules.ipynb #1d6fd0f3
 class Sequential(ModuleList):
     "Modules called one after the other, each on what the last returned."
     def __init__(self, *layers): # modules, or one dict name -> module
-        named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
-        for name,m in named.items(): self.add_module(str(name), m)
+        named = len(layers) == 1 and isinstance(layers[0], Mapping)
+        for name,m in (layers[0].items() if named else enumerate(layers)): self.add_module(str(name), m)
     def __getitem__(self, i):
-        return type(self)(dict(list(self._modules.items())[i])) if isinstance(i, slice) else list(self)[i]
+        if isinstance(i, slice): return type(self)(dict(list(self._modules.items())[i]))
+        return list(self)[i]
 
     def forward(self, x):
         for m in self: x = m(x)

@@ -38,11 +38,12 @@ def _split_names(params):
           f"Some param names are missing: only {len(names)} of {len(params)} have one")
     return [p[1] for p in params] if names else params, names
 
-# %% ../nbs/06_optim.ipynb #2b57045c
+# %% ../nbs/06_optim.ipynb #da735636
 def _check_params(params, older, leaf):
-    "Raise an error unless `params` are tensors (leaves, if `leaf` is true) that are not among the `older`."
+    "Raise an error unless `params` are tensors, leaves if `leaf` is true, and none is an `older` one."
     for i, p in enumerate(params):
-        _need(isinstance(p, Tensor), f"optimizer can only optimize Tensors, but got {type(p)}", TypeError)
+        _need(isinstance(p, Tensor),
+              f"optimizer can only optimize Tensors, but params[{i}] is a {type(p).__name__}", TypeError)
         it = f"params[{i}], of shape {tuple(p.shape)},"
         _need(p.is_leaf or p.retains_grad or not leaf,
               f"can't optimize a non-leaf Tensor: {it} is computed from others")
@@ -50,7 +51,7 @@ def _check_params(params, older, leaf):
     if len(set(params)) < len(params):
         warnings.warn("optimizer contains a parameter group with duplicate parameters", stacklevel=5)
 
-# %% ../nbs/06_optim.ipynb #e9b216c9
+# %% ../nbs/06_optim.ipynb #3d96262b
 class ParamGroups:
     "Parameters in groups, each with its own options, and what is remembered about each parameter."
     def __init__(self, params, defaults):
@@ -68,9 +69,10 @@ class ParamGroups:
         params, names = _split_names(group['params'])
         _check_params(params, set(self._params()), leaf=not self.defaults.get('differentiable'))
         group = {**self.defaults, **group, 'params': params} | ({'param_names': names} if names else {})
-        _need(all(('param_names' in g) == ('param_names' in group) for g in self.param_groups),
+        named = 'param_names' in group
+        _need(all(('param_names' in g) == named for g in self.param_groups),
               "all optimizer param groups should be with/without names. "
-              f"cannot add param group {'with' if names else 'without'} names to the optimizer")
+              f"cannot add param group {'with' if named else 'without'} names to the optimizer")
         self.check(group)
         self.param_groups.append(group)
 
@@ -145,41 +147,40 @@ class SGD(Optimizer):
             grad = grad.add(buf, alpha=mu) if group['nesterov'] else buf
         p.add_(grad, alpha=-float(group['lr']))
 
-# %% ../nbs/06_optim.ipynb #21de0cc4
-def _whole(**kwargs):
-    for name, v in kwargs.items():
-        _need(isinstance(v, int) and v > 0, f"{name} must be a whole number, at least 1, but is {v!r}")
+# %% ../nbs/06_optim.ipynb #3def2968
+def _whole(name, v):
+    _need(isinstance(v, int) and v > 0, f"{name} must be a whole number, at least 1, but is {v!r}")
 
 def step_decay(step_size:int,   # steps between two drops
                gamma:float=0.1  # what the rate is multiplied by at each
               ):                # step -> factor
     "Multiply the rate by `gamma` every `step_size` steps."
-    _whole(step_size=step_size)
+    _whole('step_size', step_size)
     return lambda t: gamma**(t//step_size)
 
-# %% ../nbs/06_optim.ipynb #e2dc7d2f
+# %% ../nbs/06_optim.ipynb #1b4312b6
 def _cos(start, end, pos): return end + (start - end)*(1 + math.cos(math.pi*pos))/2
 
 def cosine(total_steps:int, # steps from 1 to `end`; after that the wave goes on, and rises
            end:float=0.     # the last factor
           ):                # step -> factor
     "Lower the rate along half a cosine."
-    _whole(total_steps=total_steps)
+    _whole('total_steps', total_steps)
     return lambda t: _cos(1., end, t/total_steps)
 
-# %% ../nbs/06_optim.ipynb #d96bc33b
+# %% ../nbs/06_optim.ipynb #0cd8c651
 def warm_up(steps:int,      # steps until the factor is 1
             then=None,      # the schedule that follows, beginning with its own step 0; constant if None
             start:float=1/3 # the first factor
            ):               # step -> factor
     "Raise the rate in a straight line, then go on with another schedule."
-    _whole(steps=steps)
+    _whole('steps', steps)
     def factor(t):
         if t < steps: return start + (1 - start)*t/steps
         return then(t - steps) if then else 1.
     return factor
 
-# %% ../nbs/06_optim.ipynb #515b3a23
+# %% ../nbs/06_optim.ipynb #9b7c0147
 def one_cycle(total_steps:int,      # steps in all; asking for a later one is a ValueError
               pct_start:float=0.3,  # part of the steps that goes up, in [0, 1)
               start:float=1/25,     # the first factor
@@ -187,7 +188,7 @@ def one_cycle(total_steps:int,      # steps in all; asking for a later one is a 
               end:float=1/25e4      # the last factor
              ):                     # step -> factor
     "From `start` to `peak` to `end`, along two half cosines."
-    _whole(total_steps=total_steps)
+    _whole('total_steps', total_steps)
     _need(0 <= pct_start < 1, f"pct_start must be in [0, 1), but is {pct_start}")
     top, last = pct_start*total_steps - 1, total_steps - 1
     def factor(t):
@@ -221,13 +222,14 @@ class Scheduler:
     def load_state_dict(self, state_dict): "Go on from it."; self._set(*_check_rates(self, state_dict))
     def __repr__(self): return f"{type(self).__name__}(t={self.t}, lr={self.get_last_lr()})"
 
-# %% ../nbs/06_optim.ipynb #1e567366
+# %% ../nbs/06_optim.ipynb #ce0d8583
 def _check_sched(opt, sched, momentum):
     "Raise an error if a `Scheduler` cannot be made of these."
     kind = type(opt).__name__
     _need(hasattr(opt, 'param_groups'), f"opt must be an optimizer, but is a {kind}", TypeError)
-    for name, f in dict(sched=sched, momentum=sched if momentum is None else momentum).items():
-        _need(callable(f), f"{name} must be a function of the step number, but is {f!r}", TypeError)
+    _need(callable(sched), f"sched must be a function of the step number, but is {sched!r}", TypeError)
+    _need(momentum is None or callable(momentum),
+          f"momentum must be a function of the step number, or None, but is {momentum!r}", TypeError)
     _need(momentum is None or all('momentum' in g for g in opt.param_groups),
           f"momentum was given, but {kind} has no such option")
 

@@ -107,7 +107,7 @@ def gflops(n:int,        # rows and columns of both matrices
     if not seconds > 0: raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
     return 2*n**3/seconds/1e9
 
-# %% ../nbs/08_timing.ipynb #0ed0194b
+# %% ../nbs/08_timing.ipynb #a5e2876b
 def fit_step_cost(bs,     # rows in a batch, at least two different sizes
                   seconds # that one step takes at each
                  )->tuple:# (t0, rate): seconds before the first row, and rows per second after that
@@ -116,7 +116,8 @@ def fit_step_cost(bs,     # rows in a batch, at least two different sizes
     if bs.ndim != 1 or bs.shape != seconds.shape or len(np.unique(bs)) < 2:
         raise ValueError(f"fit_step_cost: bs has shape {bs.shape}, seconds has shape {seconds.shape}; "
                          "they must be (n,) both, with at least two different batch sizes")
-    if not min(bs.min(), seconds.min()) > 0: raise ValueError("fit_step_cost: all must be positive")
+    if not all(0 < v < np.inf for v in (*bs, *seconds)):
+        raise ValueError("fit_step_cost: bs and seconds must all be positive, and finite")
     terms = np.stack([np.ones_like(bs), bs], axis=1)/seconds[:,None]
     (t0, per_row), *_ = np.linalg.lstsq(terms, np.ones_like(bs), rcond=None)
     if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger bs")

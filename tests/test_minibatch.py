@@ -114,3 +114,29 @@ def test_mnist_loss_and_its_gradient():
 def test_targets_other_than_0_and_1():
     for wrong in (0.5, 2., -1., float('nan')):
         with pytest.raises(ValueError, match='only 0 and 1'): mnist_loss(torch.zeros(2, 1), torch.tensor([[1.], [wrong]]))
+
+
+def test_minibatches_names_what_it_refuses():
+    for kw, words in (dict(bs=27), 'bs is 27; it must be from 1 to 26'), (dict(bs=0), 'bs is 0; it must be from 1'), \
+                     (dict(bs=4, shuffle=False, replacement=True), 'replacement=True'):
+        with pytest.raises(ValueError, match=words): minibatches(26, **kw)
+    with pytest.raises(TypeError, match='bs is 2.5; it must be a whole number'): minibatches(26, 2.5)
+
+
+def test_sgd_refuses_before_anything_moves():
+    x, y = data()
+    w = torch.zeros(3)
+    for kw, error, words in [(dict(y=y[:29]), ValueError, '30 rows and y has 29'), (dict(bs=31), ValueError, 'bs is 31'),
+                             (dict(bs=0), ValueError, 'bs is 0'), (dict(epochs=-1), ValueError, 'epochs is -1; it must be 0 or more'),
+                             (dict(epochs=1.5), TypeError, 'epochs is 1.5'), (dict(lr=-1), ValueError, 'lr is -1'),
+                             (dict(lr=float('nan')), ValueError, 'lr is nan')]:
+        with pytest.raises(error, match=words): sgd(loss, w, **(dict(x=x, y=y, lr=0.1, bs=10, epochs=1) | kw))
+        assert torch.equal(w, torch.zeros(3))
+
+
+@pytest.mark.parametrize('f', [mnist_loss, batch_accuracy])
+def test_scores_and_targets_belong_together(f):
+    score, target = torch.tensor([[2.], [-1.], [0.5]]), torch.tensor([[1.], [0.], [0.]])
+    for pred, t, words in [(score, target[:,0], r'\(3, 1\) and target \(3,\)'), (score, target[:2], r'\(3, 1\) and target \(2, 1\)'),
+                           (score, target*5, 'holds 5.0; only 0 and 1'), (score[:0], target[:0], 'empty')]:
+        with pytest.raises(ValueError, match=words): f(pred, t)

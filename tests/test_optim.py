@@ -135,18 +135,40 @@ def test_groups():
         with pytest.raises(error): opt.add_param_group(bad)
     assert len(opt.param_groups) == 2
 
-@pytest.mark.parametrize('params, error', [
-    (5, TypeError), (None, TypeError), ([], ValueError), (iter(()), ValueError), ({torch.ones(1)}, TypeError), ([1.], TypeError),
-    (torch.nn.Linear(2, 2), TypeError), ([torch.ones(1, requires_grad=True)*2], ValueError), ([torch.ones(1), {'params': []}], TypeError), ('w', TypeError)])
-def test_bad_params(params, error):
-    if isinstance(params, set): params = [{'params': params}]
-    with pytest.raises(error): SGD(params, lr=0.1)
+@pytest.mark.parametrize('params, error, words', [
+    (5, TypeError, 'iterable of Tensors or dicts, such as .* but got int'), (None, TypeError, 'but got NoneType'), ('w', TypeError, r'params\[0\] is a str'),
+    (torch.nn.Linear(2, 2), TypeError, 'but got torch.nn.modules.linear.Linear'), (torch.nn.Sequential(torch.nn.ReLU()), TypeError, r'params\[0\] is a ReLU'),
+    ([], ValueError, 'empty parameter list'), (iter(()), ValueError, 'empty parameter list'), ([{'params': {torch.ones(1)}}], TypeError, 'ordered collections'),
+    ([1.], TypeError, r'can only optimize Tensors, but params\[0\] is a float'), ([torch.ones(1), {'params': []}], TypeError, r'params\[1\] is a dict'),
+    ([torch.ones(1), torch.ones(3, requires_grad=True)*2], ValueError, r"can't optimize a non-leaf Tensor: params\[1\], of shape \(3,\), is computed"),
+    ([{'params': P}, {'params': [Q, P]}], ValueError, r'more than one parameter group: params\[1\], of shape \(1, 1\),')])
+def test_bad_params(params, error, words):
+    with pytest.raises(error, match=words): SGD(params, lr=0.1)
 
-@pytest.mark.parametrize('kwargs, error', [
-    (dict(lr=-1e-9), ValueError), (dict(lr=float('nan')), ValueError), (dict(lr='0.1'), TypeError), (dict(lr=None), TypeError), (dict(momentum=-1), ValueError),
-    (dict(weight_decay=-1), ValueError), (dict(nesterov=True), ValueError), (dict(nesterov=True, momentum=0.9, dampening=0.1), ValueError), (dict(betas=(0.9, 0.99)), TypeError)])
-def test_bad_options(kwargs, error):
-    with pytest.raises(error): SGD(problem()[0], **kwargs)
+@pytest.mark.parametrize('kwargs, error, words', [
+    (dict(lr=-1e-9), ValueError, 'Invalid learning rate: -1e-09'), (dict(lr=float('nan')), ValueError, 'learning rate: nan'), (dict(lr='0.1'), TypeError, "'0.1'.*lr is not a number"),
+    (dict(lr=None), TypeError, 'None'), (dict(momentum=-1), ValueError, 'Invalid momentum value: -1'), (dict(weight_decay=-1), ValueError, 'Invalid weight_decay value: -1'),
+    (dict(dampening=None), TypeError, 'Invalid dampening value: None'), (dict(betas=(0.9, 0.99)), TypeError, 'betas'),
+    (dict(nesterov=True), ValueError, 'Nesterov momentum requires a momentum and zero dampening, but got momentum=0, dampening=0'),
+    (dict(nesterov=True, momentum=0.9, dampening=0.1), ValueError, 'dampening=0.1')])
+def test_bad_options(kwargs, error, words):
+    with pytest.raises(error, match=words): SGD(problem()[0], **kwargs)
+    if 'betas' in kwargs: return
+    with pytest.raises(error, match=words): SGD([{'params': problem()[0], **kwargs}]) # of one group
+
+def test_two_optimizers_take_turns_and_gradients_are_missing():
+    def after(opt_class, steps=100):
+        g = torch.Generator().manual_seed(0)
+        ps = [torch.randn(n, generator=g).requires_grad_() for n in (5, 4, 3)] # the last never has a gradient, the others two times in three
+        opts = [opt_class(ps, 0.1, momentum=0.9), opt_class(ps, 0.01, momentum=0.5, weight_decay=0.1, nesterov=True)]
+        for i in range(steps):
+            for j, p in enumerate(ps[:2]): p.grad = None if (i+j)%3 == 0 else torch.randn(p.shape, generator=g)
+            opts[i%2].step()
+        return [p.detach() for p in ps], [[o.state[p]['momentum_buffer'] for p in ps[:2]] for o in opts], opts
+    (mine, sums, opts), (theirs, their_sums, their_opts) = after(SGD), after(torch.optim.SGD)
+    assert_close((mine, sums), (theirs, their_sums), rtol=0, atol=0)
+    assert not torch.equal(sums[0][0], sums[1][0]) and [len(o.state) for o in opts] == [2, 2]
+    assert repr(opts) == repr(their_opts)
 
 def test_only_what_has_a_gradient_moves_or_is_remembered():
     params = [torch.ones(2, requires_grad=r) for r in (True, False)]
@@ -154,6 +176,15 @@ def test_only_what_has_a_gradient_moves_or_is_remembered():
     opt.zero_grad()
     assert opt.step(lambda: 3.) == 3. and not opt.state
     assert_close([p.detach() for p in params], [torch.ones(2)]*2, rtol=0, atol=0)
+
+def test_zero_grad_of_a_view_and_of_a_graph():
+    w, flat = torch.ones(2, requires_grad=True), torch.ones(4)
+    w.grad = flat[:2]
+    SGD([w], lr=0.1).zero_grad(set_to_none=False)
+    assert flat.tolist() == [0., 0., 1., 1.] and not w.grad.any()
+    w.grad, = torch.autograd.grad(w.pow(3).sum(), w, create_graph=True)
+    SGD([w], lr=0.1).zero_grad(set_to_none=False)
+    assert not w.grad.requires_grad and not w.grad.any()
 
 @pytest.mark.parametrize('set_to_none', [True, False])
 def test_zero_grad(set_to_none):
@@ -212,9 +243,15 @@ def test_bad_schedules(call):
 def test_bad_schedulers():
     opt = SGD(problem()[0], lr=0.1)
     with pytest.raises(TypeError, match='sched'): Scheduler(opt, 0.1)
+    with pytest.raises(TypeError, match='momentum must be a function of the step number, or None, but is 0'): Scheduler(opt, cosine(3), momentum=0)
     with pytest.raises(TypeError, match='opt'): Scheduler(cosine(3), opt)
     with pytest.raises(ValueError, match='Adam has no such option'): Scheduler(torch.optim.Adam(problem()[0]), cosine(3), momentum=cosine(3))
     with pytest.raises(ValueError, match='Scheduler'): Scheduler(opt, cosine(3)).load_state_dict({})
+    sched = Scheduler(opt, one_cycle(3))
+    before = sched.state_dict(), sched.get_last_lr()
+    for bad in (dict(t=9, base_lrs=[0.3]), dict(t=1, base_lrs=[0.3, 0.3])):
+        with pytest.raises(ValueError): sched.load_state_dict(bad)
+        assert (sched.state_dict(), sched.get_last_lr()) == before # as it was
 
 @pytest.mark.parametrize('total, pct', [(1, 0.3), (2, 0.3), (7, 0.5), (10, 0.25), (100, 0.3), (33, 0.)])
 @pytest.mark.parametrize('opt_class', [SGD, torch.optim.SGD])

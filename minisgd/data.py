@@ -358,11 +358,11 @@ def mnist_test(source:str='auto' # 'auto', 'real' or 'builtin'
     x, y = _digits('mnist_test', source)
     return x/255, y.long()
 
-# %% ../nbs/00_data.ipynb #65c4d297
+# %% ../nbs/00_data.ipynb #d7e41d07
 def digit_pair(a:int=4,          # the digit whose target is 0.
                b:int=5,          # the digit whose target is 1.
                source:str='auto' # 'auto', 'real' or 'builtin'
-              )->tuple[Tensor,Tensor,Tensor,Tensor]: # float32: x (n,784) in [0,1], y (n,1), of both parts
+              )->tuple[Tensor,Tensor,Tensor,Tensor]: # float32: x (n,784) in [0,1], y (n,1), both parts
     "The images of two digits of `mnist`, with targets 0. and 1.: `x_train, y_train, x_valid, y_valid`."
     if len({a, b} & {*range(10)}) < 2:
         raise ValueError(f'{a=} and {b=} must be two different digits from 0 to 9')

@@ -26,13 +26,14 @@ def _blocks(n, k, g):
     for i in torch.randperm(-(-n//k), generator=g).tolist():
         yield i*k + torch.randperm(min(k, n - i*k), generator=g)
 
-# %% ../nbs/05_dataloader.ipynb #20567855
+# %% ../nbs/05_dataloader.ipynb #12b0a45e
 def _check(ok, name, value, what, error=ValueError):
     if not ok: raise error(f'{name} should be {what}, but got {name}={value}')
 
-def _positive(name, value): _check(type(value) is int and value > 0, name, value, 'a positive integer value')
+def _positive(name, value):
+    _check(type(value) is int and value > 0, name, value, 'a positive integer value')
 
-# %% ../nbs/05_dataloader.ipynb #faaadc97
+# %% ../nbs/05_dataloader.ipynb #002331d4
 class Sampler:
     "Indices of `data`, each time it is iterated: in order, shuffled, or drawn with replacement."
     def __init__(self, data,             # anything with a length n
@@ -45,7 +46,7 @@ class Sampler:
         self.random, self._num_samples, self.block_size = shuffle or replacement, num_samples, block_size
         _check(type(replacement) is bool, 'replacement', replacement, 'a boolean value', TypeError)
         if self.random: _positive('num_samples', len(data) if num_samples is None else num_samples)
-        else: _check(num_samples is None, 'num_samples', num_samples, 'None without shuffle or replacement')
+        else: _check(num_samples is None, 'num_samples', num_samples, 'None for a fixed order')
         if block_size is not None: _positive('block_size', block_size)
         plain = shuffle and not replacement and num_samples is None
         _check(plain or block_size is None, 'block_size', block_size, 'None but for a plain shuffle')
@@ -53,15 +54,14 @@ class Sampler:
     def __len__(self): return len(self.data) if self._num_samples is None else self._num_samples
     def __iter__(self):
         return chain.from_iterable(part.tolist() for t in self.index_tensors() for part in t.split(1024))
-    def index_tensors(self):
-        "The same indices in tensors, each drawn when it is needed."
+    def index_tensors(self): # the same in tensors, each drawn when it is needed
         n = len(self.data)
         if not self.random: yield torch.arange(n); return
         g = torch.Generator().manual_seed(_seed()) if self.generator is None else self.generator
         if self.block_size: yield from _blocks(n, self.block_size, g)
         else: yield from _portions(n, len(self), self.replacement, g)
 
-# %% ../nbs/05_dataloader.ipynb #f8c430dd
+# %% ../nbs/05_dataloader.ipynb #4d4706cd
 class BatchSampler:
     "Lists of indices from `sampler`."
     def __init__(self, sampler,         # any iterable of indices
@@ -78,8 +78,7 @@ class BatchSampler:
         it = iter(self.sampler)
         while idxs := list(islice(it, self.batch_size)):
             if len(idxs) == self.batch_size or not self.drop_last: yield idxs
-    def index_tensors(self):
-        "The same in tensors, where the sampler has them."
+    def index_tensors(self): # the same in tensors, where the sampler has them
         bs, rest = self.batch_size, torch.empty(0, dtype=torch.int64)
         for t in self.sampler.index_tensors():
             t = torch.cat([rest, t])
@@ -100,11 +99,11 @@ def _like(x, new): # the collection `new` in the type of `x`, where that type ta
     try: return type(x)(new)
     except TypeError: return new
 
-# %% ../nbs/05_dataloader.ipynb #1dda6da8
+# %% ../nbs/05_dataloader.ipynb #cc4d9611
 def _stack(leaves):
     x = leaves[0]
     if isinstance(x, (str, bytes)): return leaves
-    if isinstance(x, (np.ndarray, np.number, np.bool_)): return _stack([torch.as_tensor(o) for o in leaves])
+    if isinstance(x, (np.ndarray, np.number, np.bool_)): return _stack([*map(torch.as_tensor, leaves)])
     if isinstance(x, float): return torch.tensor(leaves, dtype=torch.float64)
     if isinstance(x, int): return torch.tensor(leaves)
     _check(isinstance(x, Tensor), 'item', type(x), 'of tensors, arrays, numbers or strings', TypeError)
@@ -132,17 +131,19 @@ def _read(t, idxs):
     try: return t.index_select(0, idxs)               # several times as fast as `t[idxs]`,
     except (IndexError, RuntimeError): return t[idxs] # which takes negative indices and other devices
 
-# %% ../nbs/05_dataloader.ipynb #22426b61
+# %% ../nbs/05_dataloader.ipynb #03636ef9
 class Dataset:
     "Items are rows of tensors: `ds[i]` is one of them, `ds[a:b]` and `ds[[i, j]]` several, stacked."
     def __init__(self, *tensors): # tensors or arrays (memory-mapped ones stay on disk), n rows each
         for k, t in enumerate(tensors):
-            _check(isinstance(t, (Tensor, np.ndarray)), f'tensors[{k}]', type(t), 'a tensor or array', TypeError)
+            _check(isinstance(t, (Tensor, np.ndarray)) and t.ndim, f'tensors[{k}]', type(t),
+                   'a tensor or array with rows', TypeError)
         rows = [len(t) for t in tensors]
         _check(len(set(rows)) == 1, 'tensors', rows, 'of one length')
         self.tensors = tensors
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
         if '__getitem__' in vars(cls): # its items are no longer just rows
             for name in {'read_batch', '__getitems__'} - set(vars(cls)): setattr(cls, name, None)
 
@@ -238,9 +239,9 @@ class DataLoader(_Fixed):
     def _item(self, i): return self.collate_fn(*_items(self.dataset, [i]))
     def _batch(self, idxs): return _fetch(self, idxs)
 
-# %% ../nbs/05_dataloader.ipynb #2da5efa3
+# %% ../nbs/05_dataloader.ipynb #e517fea0
 class ImageFolder:
-    "PNG files in a folder for each label. Items: an image (channels, height, width) in [0,1], and its label."
+    "PNG files in a folder for each label. An item: image (channels, height, width) in [0,1], label."
     def __init__(self, path,    # folder of folders; their sorted names are `classes`, labels count them
                  transform=None,# called with each image
                  mode:str='L'): # Pillow's colour mode: 'L' is grey (one channel), 'RGB' three

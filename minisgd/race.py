@@ -33,14 +33,15 @@ def sgd(params,      # tensors with gradients, moved in place
     with torch.no_grad():
         for p in params: p.sub_(p.grad, alpha=hyperparams['lr'])
 
-# %% ../nbs/09_race.ipynb #0d7d7aef
+# %% ../nbs/09_race.ipynb #24d2b705
 def all_rows(data_iter # a loader with a `dataset`, or a list of batches (x, y)
             )->tuple:  # x (n,d), y (n,): each row once, in order
     "The rows that `data_iter` deals, read without drawing from any random stream."
     ds = getattr(data_iter, 'dataset', None)
     if ds is not None: return tuple(next(iter(DataLoader(ds, len(ds), generator=torch.Generator()))))
     if not hasattr(data_iter, '__len__'):
-        raise TypeError(f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list of batches, to be iterated more than once")
+        raise TypeError(f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list of batches, "
+                        "as it is iterated more than once")
     return tuple(torch.cat(ts) for ts in zip(*data_iter))
 
 # %% ../nbs/09_race.ipynb #1c0188b9

@@ -299,6 +299,13 @@ def test_no_source_digit_is_in_two_parts():
     parts = [x.flatten(1) for x, _ in data.source_digits()]
     assert sum(map(len, parts)) == 1797 and len(torch.cat(parts).unique(dim=0)) == 1797
 
+def test_grown_images_keep_their_labels():
+    labels = torch.arange(10)
+    flat = (.4 + labels/20)[:,None,None].expand(10, 8, 8)       # the label is the shade
+    x, y = data.grow(flat, labels, 40, np.random.RandomState(0))
+    middle = x.view(40, 28, 28)[:,14,14]
+    torch.testing.assert_close(middle.float()/255, (.1 + y/20)*1.5, atol=.01, rtol=0)
+
 def test_each_part_is_grown_from_its_own_sources(monkeypatch):
     asked = []
     monkeypatch.setattr(data, 'grow', lambda x, y, n, rng: asked.append((x, n)) or (torch.zeros(n, 784).byte(), torch.zeros(n).byte()))

@@ -6,12 +6,12 @@
 __all__ = ['noise_scale', 'variance_factor', 'estimate_noise', 'sgd_runs', 'expected_excess', 'steps_to', 'fit_hyperbola',
            'noise_floor', 'accumulated_grad']
 
-# %% ../nbs/10_batch_size.ipynb #a6db3cfd
+# %% ../nbs/10_batch_size.ipynb #16913608
 import math
+from numbers import Integral
 import torch
 from torch import Tensor
 from .gd import leaves
-from .minibatch import _check_int, _same_rows
 
 # %% ../nbs/10_batch_size.ipynb #a92f0fd6
 def noise_scale(grads:Tensor # (n,k) the gradient of each row
@@ -22,21 +22,30 @@ def noise_scale(grads:Tensor # (n,k) the gradient of each row
     g = grads.mean(0)
     return ((grads - g).square().sum()/len(grads) / g.square().sum()).item()
 
-# %% ../nbs/10_batch_size.ipynb #678424a0
+# %% ../nbs/10_batch_size.ipynb #8bcc6eb9
+def _check_int(name, value, low, high=None):
+    "Refuse anything but a whole number from `low` to `high`."
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}; it must be a whole number")
+    allowed = f"{low} or more" if high is None else f"from {low} to {high}"
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} is {value}; it must be {allowed}")
+
+# %% ../nbs/10_batch_size.ipynb #6121b73e
 def variance_factor(bs:int,    # rows in a batch
-                    n:int=None # rows that it is drawn from without replacement; None: with, or endless data
+                    n:int=None # rows it is drawn from without replacement; None: with, or endless data
                    )->float:   # 1/bs, times (n-bs)/(n-1) if `n` is given
     "The variance of a mean over `bs` rows, as a part of the variance of one row."
     _check_int('bs', bs, 1, n)
     return 1/bs if n is None else (n - bs)/max(n - 1, 1)/bs
 
-# %% ../nbs/10_batch_size.ipynb #491e9846
-def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` rows, as from `grad_samples`
+# %% ../nbs/10_batch_size.ipynb #27de991a
+def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` rows, see `grad_samples`
                    big:Tensor,   # (m,k) gradients of batches of `bs_big` rows; m may differ
                    bs_small:int, bs_big:int,
                    n:int=None    # rows of data if batches are drawn without replacement
-                  )->tuple:      # unbiased estimates of tr Σ and |g|²; a negative |g|² calls for more draws
-    "Noise and signal, whose ratio is the noise scale, from two batch sizes (arXiv 1812.06162, appendix A)."
+                  )->tuple:      # unbiased estimates of tr Σ and |g|²; if |g|² is negative, draw more
+    "Noise and signal, whose ratio is the noise scale, from two batch sizes (arXiv 1812.06162)."
     f, F = variance_factor(bs_small, n), variance_factor(bs_big, n)
     if not f > F:
         raise ValueError(f"bs_small is {bs_small} and bs_big {bs_big}; bs_big must be the larger")
@@ -44,11 +53,10 @@ def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` ro
     trace = (s - b)/(f - F)
     return trace, b - F*trace
 
-# %% ../nbs/10_batch_size.ipynb #23d7f07d
+# %% ../nbs/10_batch_size.ipynb #a64af385
 def _check_data(x, y):
     "Refuse anything but n rows of features and n targets, in floating point."
-    _same_rows(x, y)
-    if x.ndim != 2 or y.ndim != 1 or x.dtype != y.dtype or not x.is_floating_point():
+    if x.ndim != 2 or y.shape != x.shape[:1] or x.dtype != y.dtype or not x.is_floating_point():
         raise ValueError(f"x is {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype}; "
                          "they must be (n,k) and (n,), of the same floating point type")
 
@@ -58,7 +66,7 @@ def _rates(lr, x):
     if not (lr > 0).all(): raise ValueError(f"lr is {lr.flatten().tolist()}; a rate is positive")
     return lr
 
-# %% ../nbs/10_batch_size.ipynb #b628a920
+# %% ../nbs/10_batch_size.ipynb #a3b99a8d
 def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
              lr,                     # learning rate, or a list of r rates
              bs:int,                 # rows in a batch, 1 to n
@@ -71,8 +79,9 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
             )->Tensor:               # (steps+1, seeds, r, k) weights before each step and after the last
     "Minibatch descent of half the mean squared error of `x@w`, many runs as one computation."
     _check_data(x, y)
-    for name, v, low, high in ('bs', bs, 1, len(x)), ('steps', steps, 0, None), ('seeds', seeds, 1, None):
-        _check_int(name, v, low, high)
+    _check_int('bs', bs, 1, len(x))
+    _check_int('steps', steps, 0)
+    _check_int('seeds', seeds, 1)
     n, lr, w = len(x), _rates(lr, x), x.new_zeros(x.shape[1]) if w is None else w
     path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last else n
     while len(path) <= steps:
@@ -83,18 +92,18 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
             path.append(w - lr*((w@xb.mT - yb)@xb)/i.shape[1])
     return torch.stack(path)
 
-# %% ../nbs/10_batch_size.ipynb #902ba97d
+# %% ../nbs/10_batch_size.ipynb #db3d961b
 def _moment_map(x, y, lr, bs, replacement):
     "Hessian and optimum, and the matrices of a step at each rate: m = Am and M = TM + Dm + C."
     _check_data(x, y)
-    f = variance_factor(bs, None if replacement else len(x))
-    H, lr = x.T@x/len(x), _rates(lr, x)[...,None]
-    best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
-    r, xx = x@best - y, (x[:,:,None]*x[:,None]).flatten(1)
-    A = torch.eye(len(H)).to(x) - lr*H
-    AA = torch.einsum('rij,rkl->rikjl', A, A).reshape(len(lr), len(H)**2, -1)
-    T = AA + lr**2*f*(xx.T@xx/len(x) - torch.kron(H, H))
-    return H, best, A, T, lr**2*f*2*(xx.T@(r[:,None]*x)/len(x)), lr**2*f*(xx.T@r**2/len(x))[:,None]
+    n, k, lr = len(x), x.shape[1], _rates(lr, x)[...,None]
+    noise = lr**2*variance_factor(bs, None if replacement else n)
+    H, best = x.T@x/n, torch.linalg.lstsq(x, y[:,None]).solution[:,0]
+    r, xx = x@best - y, (x[:,:,None]*x[:,None]).flatten(1)         # (n,) errors, (n,k*k) products
+    A = torch.eye(k).to(x) - lr*H
+    AA = torch.einsum('rij,rkl->rikjl', A, A).reshape(-1, k*k, k*k)
+    T = AA + noise*(xx.T@xx/n - torch.kron(H, H))
+    return H, best, A, T, noise*2*(xx.T@(r[:,None]*x)/n), noise*(xx.T@r**2/n)[:,None]
 
 # %% ../nbs/10_batch_size.ipynb #a2f262fe
 def expected_excess(x:Tensor, y:Tensor,    # n rows of k features, and their n targets; in float64
@@ -147,15 +156,15 @@ def noise_floor(x:Tensor, y:Tensor,    # n rows of k features, and their n targe
     settles = torch.linalg.eigvals(T).abs().amax(1) < 1
     return torch.where(settles, M@H.flatten()/2, math.inf)
 
-# %% ../nbs/10_batch_size.ipynb #9f79bdf1
+# %% ../nbs/10_batch_size.ipynb #43680d07
 def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> scalar, the mean over its rows
                      params,             # a tensor or a list of tensors
                      x:Tensor, y:Tensor, # the rows of the batch, and their targets
                      bs:int              # rows to handle at once; the last part may be smaller
                     )->list:             # the gradient for each tensor; also left in its `.grad`
     "Gradient of the mean loss over all rows, in parts of `bs`, each weighted by its rows."
-    _same_rows(x, y)
     _check_int('bs', bs, 1)
+    if len(x) != len(y): raise ValueError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
     ps = leaves(params)
     for p in ps: p.grad = None
     for xb, yb in zip(x.split(bs), y.split(bs)): (loss_fn(params, xb, yb)*len(xb)/len(x)).backward()

@@ -38,13 +38,12 @@ def _named(metrics):
         named[name if name not in named else f'{name}_{len(named)+1}'] = f
     return named
 
-# %% ../nbs/07_learner.ipynb #fc1be00a
+# %% ../nbs/07_learner.ipynb #832125c0
 def _scalar(loss):
     "`loss` as a float, if it is one number."
     if isinstance(loss, Tensor) and not loss.ndim: return loss.item()
     got = f'shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__
-    raise ValueError("loss_func must return one number, the mean over the batch, "
-                     f"as a tensor of shape (); got {got}")
+    raise ValueError(f"loss_func must return the mean over the batch, a tensor of shape (); got {got}")
 
 def _scores(out, yb, loss_func, named):
     "The loss of one batch, and its metrics."
@@ -82,7 +81,7 @@ def _line(row, head=False):
     cells = row if head else [f'{v:.4f}' if isinstance(v, float) else str(v) for v in row.values()]
     return ' '.join(cell.rjust(max(11, len(name))) for name, cell in zip(row, cells))
 
-# %% ../nbs/07_learner.ipynb #ae44289f
+# %% ../nbs/07_learner.ipynb #1fabe8e7
 class History(list):
     "A row (a dict) for each epoch; `batch_losses` and `lrs` have a number for each step."
     def __init__(self, rows=(), batch_losses=(), lrs=(), iters=()):
@@ -95,7 +94,8 @@ class History(list):
     def __getitem__(self, i):
         return [row[i] for row in self] if isinstance(i, str) else super().__getitem__(i)
     def __repr__(self): return f"History({len(self)} epochs, {len(self.lrs)} steps)"
-    def __str__(self): return '\n'.join([_line(self[0], head=True), *map(_line, self)]) if self else repr(self)
+    def __str__(self):
+        return '\n'.join([_line(self[0], head=True), *map(_line, self)]) if self else repr(self)
 
     @property
     def losses(self): "The smoothed batch losses."; return _smooth(self.batch_losses)
@@ -105,7 +105,7 @@ class History(list):
         losses = self.losses
         return [[losses[i-1], *list(row.values())[2:-1]] for i, row in zip(self.iters, self)]
 
-# %% ../nbs/07_learner.ipynb #4bfd7fea
+# %% ../nbs/07_learner.ipynb #e7b13aed
 def _steps(model, loss_func, opt, dl, history, sched=None):
     "Train through `dl` once, yielding the loss and the rows of each batch after its step."
     for *xb, yb in dl:
@@ -113,9 +113,8 @@ def _steps(model, loss_func, opt, dl, history, sched=None):
         loss = loss_func(model(*xb), yb)
         value, lr = _scalar(loss), opt.param_groups[-1]['lr']
         if not math.isfinite(value): raise FloatingPointError(
-            f"the loss is {value} at step {len(history.lrs)} (epoch {len(history)}), learning rate {lr:g}; "
-            "this step was not taken. Try a lower rate (lr_find suggests one), a warm-up, "
-            "or look for nan and inf in the data")
+            f"loss is {value} at step {len(history.lrs)} (epoch {len(history)}), learning rate {lr:g}; "
+            "this step was not taken. Try a lower rate (see lr_find), or look for nan and inf in the data")
         loss.backward()
         opt.step()
         history.batch_losses.append(value)
@@ -237,21 +236,19 @@ def plot_loss(history:History,      # of a fit
 
 History.plot_loss = plot_loss
 
-# %% ../nbs/07_learner.ipynb #640e1c2d
+# %% ../nbs/07_learner.ipynb #748f7749
 class Trainer:
     "A model and what is needed to train it."
     def __init__(self,
                  dls,                   # `DataLoaders`, or a list of loaders: training, validation
                  model, loss_func,      # a module, and the mean loss of (outputs, targets)
                  opt_func=SGD, lr=1e-3, # makes the optimizer; the rate of a fit that names none
-                 *, metrics=None,       # function or list of functions of (outputs, targets)
-                 logger=print):         # what is done with each line of the table, or None
+                 *, metrics=None, logger=print): # as in the function `fit`
         self.dls = dls if hasattr(dls, 'train') else DataLoaders(*dls)
         self.model, self.loss_func, self.opt_func = model, loss_func, opt_func
         self.metrics, self.logger = metrics, logger
         self.lr = _rate(getattr(opt_func, 'keywords', {}).get('lr', lr)) # that of a partial comes first
-        self.opt, self.sched, self.history = None, None, History()
-        self.plan = dict(n_epoch=0, batches=None, cycle=None)
+        self.opt, self.sched, self.plan, self.history = None, None, dict(n_epoch=0, batches=0), History()
 
     def new_opt(self):
         return self.opt_func([p for p in self.model.parameters() if p.requires_grad], lr=self.lr)
@@ -259,12 +256,14 @@ class Trainer:
     def validate(self, ds_idx=1, dl=None):
         "The loss and the metrics over loader number `ds_idx`, or over `dl`."
         return validate(self.model, self.dls[ds_idx] if dl is None else dl, self.loss_func, self.metrics)
-    @torch.no_grad()
     def get_preds(self, ds_idx=1, dl=None):
         "Outputs and targets of all rows of a loader, in its order, in evaluation mode."
-        with _mode(self.model, False):
+        with torch.no_grad(), _mode(self.model, False):
             pairs = [(self.model(*xb), yb) for *xb, yb in (self.dls[ds_idx] if dl is None else dl)]
         return tuple(map(torch.cat, zip(*pairs)))
+
+    recorder = property(lambda self: self.history) # fastai's name for it
+    def plot_loss(self, **kwargs): self.history.plot_loss(**kwargs)
 
 # %% ../nbs/07_learner.ipynb #1ac70389
 def _schedule(opt, plan):
@@ -277,18 +276,18 @@ def _schedule(opt, plan):
     has_momentum = any(g.get('momentum') for g in opt.param_groups)
     return Scheduler(opt, curve(start, 1., end), curve(*moms) if has_momentum else None)
 
-# %% ../nbs/07_learner.ipynb #ff63d351
+# %% ../nbs/07_learner.ipynb #072dcc07
 def _begin(learn, n_epoch, cycle, lr, wd, reset_opt):
     "Give `learn` the plan of a new fit, and all that it needs."
     _check_int('n_epoch', n_epoch, 0)
     options = dict(lr=_rate(learn.lr if lr is None else lr))
     if wd is not None: options['weight_decay'] = _rate(wd, 'wd')
-    plan = dict(n_epoch=int(n_epoch), batches=_batches(learn.dls[0], 'train_dl'), cycle=cycle)
+    plan = dict(n_epoch=int(n_epoch), batches=_batches(learn.dls.train, 'train_dl'), cycle=cycle)
     if learn.opt is None or reset_opt: learn.create_opt()
     for g in learn.opt.param_groups: g.update(options)
     learn.plan, learn.history, learn.sched = plan, History(), _schedule(learn.opt, plan)
 
-# %% ../nbs/07_learner.ipynb #26a8d52f
+# %% ../nbs/07_learner.ipynb #319e2bfe
 class Fitter(Trainer):
     "Trains at one rate, or in one cycle."
     def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, checkpoint=None):
@@ -300,7 +299,7 @@ class Fitter(Trainer):
                       wd=None, moms=None, cbs=None, reset_opt=False, checkpoint=None):
         "`n_epoch` epochs with a rate that rises to `lr_max` and falls."
         if not (0 <= pct_start < 1 and div > 0 and div_final > 0): raise ValueError(
-            f"pct_start must be in [0, 1), div and div_final positive; got {pct_start}, {div}, {div_final}")
+            f"need pct_start in [0, 1), div > 0 and div_final > 0; got {pct_start}, {div}, {div_final}")
         cycle = [float(v) for v in (pct_start, 1/div, 1/div_final, *(moms or (0.95, 0.85, 0.95)))]
         _begin(self, n_epoch, cycle, lr_max, wd, reset_opt)
         return self.run(cbs, checkpoint)
@@ -309,9 +308,14 @@ class Fitter(Trainer):
         "What is left of the plan, saved to `checkpoint` before the first step and after each epoch."
         keep = [lambda h: self.save(checkpoint)] if checkpoint else []
         for f in keep: f(self.history)
-        valid_dl = self.dls[1] if len(self.dls) > 1 else None
-        return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls[0], valid_dl,
-                   self.metrics, self.sched, self.history, [*keep, *(cbs or ())], self.logger)
+        return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls.train,
+                   self.dls.valid, self.metrics, self.sched, self.history, [*keep, *(cbs or ())], self.logger)
+
+    @contextmanager
+    def no_logging(self):
+        was, self.logger = self.logger, None
+        try: yield self
+        finally: self.logger = was
 
 # %% ../nbs/07_learner.ipynb #9f508601
 def _sweep(model, loss_func, opt, dl, start_lr, end_lr, num_it, stop_div):
@@ -327,7 +331,7 @@ def _sweep(model, loss_func, opt, dl, start_lr, end_lr, num_it, stop_div):
                 if len(h.lrs) >= num_it or stop_div and h.losses[-1] > 4*min(h.losses): return h
     return h
 
-# %% ../nbs/07_learner.ipynb #e9a85e49
+# %% ../nbs/07_learner.ipynb #332f0054
 def _valley(losses):
     "The middle of the longest series of losses, not always neighbours, each lower than the one before."
     longest = [] # such series that ends at each loss
@@ -338,17 +342,16 @@ def _valley(losses):
 
 def _suggest(history, skip):
     "The rate in the valley, without the first `skip` steps and the last five."
-    if len(history.lrs) < skip + 6:
-        raise ValueError(f"{len(history.lrs)} steps are too few to suggest a rate: "
-                         "try a lower start_lr or a larger num_it")
+    n = len(history.lrs)
+    if n < skip + 6: raise ValueError(f"{n} steps are too few: try a lower start_lr or a larger num_it")
     return history.lrs[skip + _valley(history.losses[skip:-5])]
 
-# %% ../nbs/07_learner.ipynb #4ac26a44
+# %% ../nbs/07_learner.ipynb #17cca598
 def plot_lr_find(history:History, # of a sweep over rates
                  lr:float):       # the rate to mark
     "Draw the smoothed loss against the rate."
     import matplotlib.pyplot as plt
-    ax = plt.figure(figsize=(5, 3.5)).add_subplot(xlabel='learning rate', ylabel='smoothed training loss')
+    ax = plt.figure(figsize=(5, 3.5)).add_subplot(xlabel='learning rate', ylabel='loss, smoothed')
     ax.semilogx(history.lrs[:-5], history.losses[:-5])
     ax.plot(lr, history.losses[history.lrs.index(lr)], 'ko')
     plt.show()
@@ -364,44 +367,44 @@ def _generators(loaders):
                 todo.append(v)
     return list(found.values())
 
-# %% ../nbs/07_learner.ipynb #40a80e40
+# %% ../nbs/07_learner.ipynb #8eeeeb00
 FORMAT = 'minisgd.learner 1'
 
 def _pack(learn):
     "All that the rest of a fit depends on."
     opt, sched, h = learn.opt, learn.sched, learn.history
     return dict(
-        format=FORMAT, model=learn.model.state_dict(), plan=learn.plan,
-        opt=opt and opt.state_dict(), opt_class=opt and type(opt).__name__, sched=sched and sched.state_dict(),
+        format=FORMAT, plan=learn.plan, model=learn.model.state_dict(),
+        opt_class=opt and type(opt).__name__, opt=opt and opt.state_dict(),
+        sched=sched and sched.state_dict(),
         history=dict(rows=list(h), batch_losses=h.batch_losses, lrs=h.lrs, iters=h.iters),
         generators=[g.get_state() for g in _generators(learn.dls)], rng=torch.get_rng_state(),
         cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])
 
-# %% ../nbs/07_learner.ipynb #bc67a839
-def _check_state(state, model, opt, generators):
+# %% ../nbs/07_learner.ipynb #bd137990
+def _check_state(learn, state, opt):
     "Raise an error if `state` is of another model, optimizer or loader."
     def shapes(tensors): return {k: tuple(getattr(v, 'shape', ())) for k, v in tensors.items()}
-    there, here = shapes(state['model']), shapes(model.state_dict())
+    there, here = shapes(state['model']), shapes(learn.model.state_dict())
     wrong = [k for k in there | here if there.get(k) != here.get(k)]
     if wrong: raise ValueError(f"the checkpoint is of another model: {wrong[0]} has shape "
                                f"{there.get(wrong[0])} there and {here.get(wrong[0])} here")
-    kind, n, m = type(opt).__name__, len(state['generators']), len(generators)
+    kind, n, m = type(opt).__name__, len(state['generators']), len(_generators(learn.dls))
     if opt and kind != state['opt_class']:
         raise ValueError(f"the checkpoint is of optimizer {state['opt_class']}, not {kind}")
     if n != m: raise ValueError(f"the checkpoint is of loaders with {n} random generators, not {m}")
 
-# %% ../nbs/07_learner.ipynb #24c6fb80
+# %% ../nbs/07_learner.ipynb #5289d990
 def _unpack(learn, state):
     "Give `learn` the `state`. The random numbers come last: nothing may draw one after them."
-    generators = _generators(learn.dls)
     opt = (learn.opt or learn.new_opt()) if state['opt'] else None
-    _check_state(state, learn.model, opt, generators)
+    _check_state(learn, state, opt)
     if opt: opt.load_state_dict(state['opt'])
     learn.model.load_state_dict(state['model'])
     learn.opt, learn.plan, learn.history = opt, state['plan'], History(**state['history'])
     learn.sched = state['sched'] and _schedule(opt, learn.plan)
     if learn.sched: learn.sched.load_state_dict(state['sched'])
-    for g, s in zip(generators, state['generators']): g.set_state(s)
+    for g, s in zip(_generators(learn.dls), state['generators']): g.set_state(s)
     torch.set_rng_state(state['rng'])
     if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])
 
@@ -445,7 +448,7 @@ def _read(path):
     if isinstance(state, dict) and state.get('format') == FORMAT: return state
     raise ValueError(f"{path} was not written by Learner.save: its format is not {FORMAT!r}")
 
-# %% ../nbs/07_learner.ipynb #9433fdc5
+# %% ../nbs/07_learner.ipynb #39170c52
 class Keeper(Fitter):
     "Saves itself, and goes on."
     def state_dict(self): return _pack(self)
@@ -462,12 +465,12 @@ class Keeper(Fitter):
 
     def resume(self, file, cbs=None):
         "Go on with the fit whose `checkpoint` is `file`, to its end."
-        planned, found = self.load(file).plan['batches'], _batches(self.dls[0], 'train_dl')
-        if planned != found:
-            raise ValueError(f"this fit has {planned} batches in an epoch, the training loader has {found}")
+        planned, found = self.load(file).plan['batches'], _batches(self.dls.train, 'train_dl')
+        if planned != found: raise ValueError(
+            f"this fit has {planned} batches in an epoch, the training loader has {found}")
         return self.run(cbs, file)
 
-# %% ../nbs/07_learner.ipynb #8dbaf60f
+# %% ../nbs/07_learner.ipynb #e6fe6bec
 SuggestedLRs = namedtuple('SuggestedLRs', ['valley'])
 
 class Learner(Keeper):
@@ -475,17 +478,8 @@ class Learner(Keeper):
     def lr_find(self, start_lr=1e-7, end_lr=10, num_it=100, stop_div=True, show_plot=True):
         "Try rising rates, draw the loss and suggest a rate. Leaves everything as it was."
         with _put_back(self):
-            h = _sweep(self.model, self.loss_func, self.opt or self.new_opt(), self.dls[0],
+            h = _sweep(self.model, self.loss_func, self.opt or self.new_opt(), self.dls.train,
                        start_lr, end_lr, num_it, stop_div)
         lr = _suggest(h, num_it//10)
         if show_plot: plot_lr_find(h, lr)
         return SuggestedLRs(lr)
-
-    @contextmanager
-    def no_logging(self):
-        was, self.logger = self.logger, None
-        try: yield self
-        finally: self.logger = was
-
-    def plot_loss(self, **kwargs): self.history.plot_loss(**kwargs)
-    recorder = property(lambda self: self.history) # fastai's name for it

@@ -33,30 +33,30 @@ def sgd(params,      # tensors with gradients, moved in place
     with torch.no_grad():
         for p in params: p.sub_(p.grad, alpha=hyperparams['lr'])
 
-# %% ../nbs/09_race.ipynb #24d2b705
+# %% ../nbs/09_race.ipynb #ca0f9f0b
 def all_rows(data_iter # a loader with a `dataset`, or a list of batches (x, y)
             )->tuple:  # x (n,d), y (n,): each row once, in order
     "The rows that `data_iter` deals, read without drawing from any random stream."
     ds = getattr(data_iter, 'dataset', None)
     if ds is not None: return tuple(next(iter(DataLoader(ds, len(ds), generator=torch.Generator()))))
-    if not hasattr(data_iter, '__len__'):
-        raise TypeError(f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list of batches, "
-                        "as it is iterated more than once")
+    if not hasattr(data_iter, '__len__'): raise TypeError(
+        f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list, to be read again")
     return tuple(torch.cat(ts) for ts in zip(*data_iter))
 
-# %% ../nbs/09_race.ipynb #1c0188b9
+# %% ../nbs/09_race.ipynb #1084d06c
 class Run(namedtuple('Run', 'seconds losses')):
-    "`(seconds, losses)` of one training, an entry for each look, and after how many `rows` and `steps` that was."
+    "`(seconds, losses)` at each look of one training, and the `rows` and `steps` until then."
     def __init__(self, seconds, losses): self.rows, self.steps = [], []
-    def __repr__(self): return f'Run({len(self.losses)} looks, {self.rows[-1]} rows, loss {self.losses[-1]:.4f})'
+    def __repr__(self):
+        return f'Run({len(self.losses)} looks, {self.rows[-1]} rows, loss {self.losses[-1]:.4f})'
 
-# %% ../nbs/09_race.ipynb #7cd460ab
+# %% ../nbs/09_race.ipynb #811add69
 def _race(step, evaluate, data_iter, num_epochs, every, target, clock):
-    "Train by `step`; look by `evaluate` at the start, whenever another `every` rows have gone by, and at the end."
+    "Train by `step`; `evaluate` at the start, when another `every` rows have gone by, and at the end."
     run, timer, rows, steps = Run([], []), Timer(clock), 0, 0
     def look():
         new = timer.sum(), evaluate(), rows, steps
-        for old, value in zip((*run, run.rows, run.steps), new): old.append(value)
+        for entries, value in zip((*run, run.rows, run.steps), new): entries.append(value)
     look()
     for _ in range(num_epochs):
         timer.start()
@@ -72,18 +72,20 @@ def _race(step, evaluate, data_iter, num_epochs, every, target, clock):
     if rows > run.rows[-1]: look()
     return run
 
-# %% ../nbs/09_race.ipynb #86e02d36
+# %% ../nbs/09_race.ipynb #7664ed74
 def _check(x, feature_dim, num_epochs, every):
+    "Refuse rows of another width, and counts that are not whole numbers."
     if x.ndim != 2 or x.shape[1] != feature_dim:
-        raise ValueError(f"feature_dim is {feature_dim}, but data_iter deals rows of shape {tuple(x.shape[1:])}")
+        raise ValueError(f"feature_dim is {feature_dim}, but rows have shape {tuple(x.shape[1:])}")
     for name, v, low in ('num_epochs', num_epochs, 0), ('every', every, 1):
-        if not isinstance(v, int) or v < low: raise ValueError(f"{name} is {v!r}; it must be a whole number, {low} or more")
+        if not isinstance(v, int) or v < low:
+            raise ValueError(f"{name} is {v!r}; it must be a whole number, {low} or more")
 
 def _start(feature_dim, w=None):
-    "A column of initial weights: a copy of `w`, or normal with deviation 0.01 from the global random stream."
+    "A column of weights: a copy of `w`, or normal with deviation 0.01 from the global random stream."
     w = torch.normal(0., 0.01, (feature_dim, 1)) if w is None else w.detach().clone()
-    if w.shape != (feature_dim, 1): raise ValueError(f"w has shape {tuple(w.shape)}; it must be ({feature_dim}, 1)")
-    return w
+    if w.shape == (feature_dim, 1): return w
+    raise ValueError(f"w has shape {tuple(w.shape)}; it must be ({feature_dim}, 1)")
 
 # %% ../nbs/09_race.ipynb #17e14965
 def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparams)
@@ -110,24 +112,24 @@ def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparam
     def evaluate(): return loss(torch.addmm(b, x, w), y).item()
     return _race(step, evaluate, data_iter, num_epochs, every, target, clock)
 
-# %% ../nbs/09_race.ipynb #2271e7fa
+# %% ../nbs/09_race.ipynb #a7ab61d8
 def _line_net(feature_dim):
-    "`Linear` with the initial weights that `train` has, drawn from the same place in the global random stream."
+    "`Linear` with the initial weights that `train` has, drawn from the same random stream."
     w = _start(feature_dim)
-    with torch.random.fork_rng(devices=[]): net = Sequential(Linear(feature_dim, 1)) # its own weights cost no draw
+    with torch.random.fork_rng(devices=[]): net = Sequential(Linear(feature_dim, 1)) # costs no draw
     with torch.no_grad(): net[0].weight.copy_(w.T), net[0].bias.zero_()
     return net
 
-# %% ../nbs/09_race.ipynb #05ca756b
+# %% ../nbs/09_race.ipynb #78027d0f
 def train_concise(trainer_fn,       # an optimizer's class, as trainer_fn(parameters, **hyperparams)
                   hyperparams:dict, # its options, such as 'lr'
                   data_iter,        # batches (x, y): a loader, or a list of batches
                   num_epochs:int=2, # passes over the data
-                  *, net=None,      # module with one output, trained in place; the linear model of `train` if None
+                  *, net=None,      # module with one output, trained in place; linear if None
                   every:int=250,    # rows between two looks at the loss
                   target=None,      # stop at a look that finds the loss at or below it (or nan)
                   clock=time.perf_counter # returns seconds
-                 )->Run:            # seconds of training and losses (half of the mean squared error), at each look
+                 )->Run:            # seconds of training, and half the mean squared error, at each look
     "Regression by a built-in optimizer."
     x, y = all_rows(data_iter)
     _check(x, x.shape[-1], num_epochs, every)
@@ -141,7 +143,7 @@ def train_concise(trainer_fn,       # an optimizer's class, as trainer_fn(parame
     def evaluate(): return loss(net(x), y.reshape(-1, 1)).item()/2
     return _race(step, evaluate, data_iter, num_epochs, every, target, clock)
 
-# %% ../nbs/09_race.ipynb #ca713744
+# %% ../nbs/09_race.ipynb #d756cb80
 def sweep(x:Tensor, y:Tensor, # (n,d) rows and their n targets
           bs:int,             # rows in a batch
           rates,              # r learning rates
@@ -149,7 +151,7 @@ def sweep(x:Tensor, y:Tensor, # (n,d) rows and their n targets
           epochs:int,         # passes over the data, at most
           seeds=range(9),     # of the s shuffles
           every:int=10        # rows between two looks at the loss
-         )->Tensor:           # (r,) steps until the median loss over the shuffles is `target`; inf if it never was
+         )->Tensor:           # (r,) steps until the median loss of the shuffles is at `target`, or inf
     "Linear regression with intercept, from zero, at all rates and in all shuffles at once."
     n, x = len(x), torch.cat([x, torch.ones(len(x), 1)], 1)
     best, h = torch.linalg.lstsq(x, y[:,None]).solution, x.T@x/n
@@ -168,10 +170,10 @@ def sweep(x:Tensor, y:Tensor, # (n,d) rows and their n targets
                 steps[(above <= excess) & steps.isinf()] = step
     return steps
 
-# %% ../nbs/09_race.ipynb #e9540cee
+# %% ../nbs/09_race.ipynb #140cf128
 def reach(run:Run,      # from `train` or `train_concise`
           target:float  # a loss
-         )->tuple:      # rows, steps and seconds at the first look that found it at or below `target`; inf if none did
+         )->tuple:      # rows, steps and seconds; inf if no look found the loss at or below `target`
     "What it took to come down to `target`."
     looks = zip(run.losses, run.rows, run.steps, run.seconds)
     return next(((r, s, t) for l, r, s, t in looks if l <= target), (math.inf,)*3)

@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median, quantiles
 
 os.environ.setdefault('MINISGD_OFFLINE', '1')
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')   # as in `make test`: threads that wait do not spin
 import numpy as np, torch
 from torch.utils import data as peer
 from minisgd.data import airfoil, mnist, origin

@@ -79,8 +79,29 @@ def test_an_epoch_reads_every_row_once_and_drop_last_leaves_out_the_rest():
     assert len(sgd_runs(x, y, 0.1, 4, 5, drop_last=True)) == 6      # the third step begins the second epoch
 
 
+def test_ragged_and_dropped_epochs_are_those_of_a_plain_loop():
+    x, y = data()
+    for drop_last in (False, True):
+        path = sgd_runs(x, y, 0.1, 12, 6, seeds=1, drop_last=drop_last, generator=seeded(3))
+        g, rows, w, batches = seeded(3), 36 if drop_last else 40, torch.zeros_like(x[0]), []
+        while len(batches) < 6: batches += torch.rand(1, 40, generator=g).argsort(1)[0,:rows].split(12)
+        for t, i in enumerate(batches[:6]):
+            torch.testing.assert_close(path[t,0,0], w)
+            w = w - 0.1*x[i].T@(x[i]@w - y[i])/len(i)
+        torch.testing.assert_close(path[6,0,0], w)
+
+
 def test_bad_input_is_named():
     x, y = data()
+    g = torch.ones(2, 3)
+    with pytest.raises(ValueError, match=r'\(2,\)'): noise_scale(torch.ones(2))
+    with pytest.raises(ValueError, match='larger'): estimate_noise(g, g, 10, 10)
+    with pytest.raises(ValueError, match='from 1 to 1500'): variance_factor(2000, n=1500)
+    with pytest.raises(ValueError, match='from 1 to 40'): sgd_runs(x, y, 0.1, 41, 1)
+    with pytest.raises(ValueError, match='two or more'): fit_hyperbola([10], [20])
+    with pytest.raises(ValueError, match='finite'): fit_hyperbola([1, 10], [math.inf, 20])
+    with pytest.raises(ValueError, match='bs is 0'): accumulated_grad(lambda p, a, b: p.sum(), g, x, y, 0)
+    with pytest.raises(ValueError, match='39'): accumulated_grad(lambda p, a, b: p.sum(), g, x, y[:-1], 4)
     for args, message in (((x.long(), y.long()), 'floating'), ((x, y.float()), 'floating'), ((x[:,0], y), r'\(40,\)'),
                           ((x, y[:-1]), '39')):
         with pytest.raises(ValueError, match=message): sgd_runs(*args, 0.1, 4, 1)

@@ -1,5 +1,5 @@
 """What the notebook cannot say of `minisgd.learner`: kills, Ctrl-C, damaged files, and every mix with PyTorch's parts."""
-import itertools, multiprocessing as mp, os, random, signal, subprocess, sys, textwrap, time
+import itertools, multiprocessing as mp, os, random, signal, subprocess, sys, tempfile, textwrap, time
 from functools import partial
 import pytest, torch
 from torch import nn, utils
@@ -174,6 +174,29 @@ def test_bad_input_to_the_learner_changes_nothing(call):
     before, history = flat(learn.model), learn.history
     with pytest.raises((ValueError, TypeError)): call(learn)
     assert torch.equal(flat(learn.model), before) and learn.opt.param_groups[0]['lr'] == 0.1 and learn.history is history
+
+def test_other_bad_input():
+    with pytest.raises(ValueError, match='no batches'): validate(network(), [], nn.functional.cross_entropy)
+    with pytest.raises(ValueError, match=r'got shape \(30,\)'): validate(network(), LISTS[1], nn.CrossEntropyLoss(reduction='none'))
+    with pytest.raises(ValueError, match='a loader to train on'): DataLoaders()
+    with pytest.raises(ValueError, match='0 batches in an epoch'): dropping().resume(dropping().save(os.path.join(tempfile.mkdtemp(), 'new')))
+    assert fit(0, network(), nn.functional.cross_entropy, optim.SGD(network().parameters(), lr=0.1), *LISTS) == []
+
+def test_generators_are_found_wherever_loaders_keep_them():
+    g, h = torch.Generator(), torch.Generator()
+    ours, theirs = [m.DataLoader(X, 10, shuffle=True, generator=g) for m in (dataloader, utils.data)]
+    assert learner._generators([ours, theirs]) == [g]
+    sampler = utils.data.RandomSampler(X, generator=h)
+    inside = utils.data.DataLoader(X, batch_sampler=utils.data.BatchSampler(sampler, 10, False))
+    assert set(learner._generators([inside, ours])) == {g, h} and learner._generators(LISTS) == []
+
+def test_lr_find_puts_back_gradients_and_mode():
+    learn = dropping()
+    learn.fit(1, 0.1)
+    learn.model.eval()
+    grads = [p.grad for p in learn.model.parameters()]
+    learn.lr_find(show_plot=False)
+    assert all(p.grad is g for p, g in zip(learn.model.parameters(), grads)) and not learn.model.training
 
 def test_lr_find_changes_nothing_of_a_learner_in_use():
     learners = []

@@ -1,5 +1,5 @@
 "What notebook 09 does not say: the textbook's own loop as a peer, and results that are kept."
-import copy, pickle
+import copy, pickle, re
 import pytest, torch
 from torch.utils import data as peer
 from minisgd.data import airfoil
@@ -100,3 +100,22 @@ def test_sweep_against_an_exact_descent(xy):
     def steps(lr): return next(k for k in range(200) if (values*start**2*(1 - lr*values)**(2*k)).sum()/2 <= 0.01*floor)
     rates = [0.1, 0.3, 0.5, 0.7]
     assert sweep(*xy, 1500, rates, 1.01*floor.item(), 80, seeds=range(2)).tolist() == [steps(lr) for lr in rates]
+
+
+@pytest.mark.parametrize('bs,every,epochs,rows', [
+    (1500, 250, 4, [0, 1500, 3000, 4500, 6000]), (64, 200, 1, [0, 256, 448, 640, 832, 1024, 1216, 1408, 1500]),
+    (1, 250, 1, list(range(0, 1501, 250))), (1, 250, 0, [0])])
+def test_a_look_whenever_another_every_rows_have_gone_by(xy, bs, every, epochs, rows):
+    assert train(sgd, None, {'lr': 0.01}, loader(xy, bs, lib=None), 5, epochs, every=every).rows == rows
+
+
+@pytest.mark.parametrize('message,kwargs', [
+    ('feature_dim is 4, but rows have shape (5,)', dict(feature_dim=4)), ('num_epochs is -1', dict(num_epochs=-1)),
+    ('num_epochs is 1.5', dict(num_epochs=1.5)), ('every is 0', dict(every=0)),
+    ('w has shape (5,); it must be (5, 1)', dict(w=torch.zeros(5)))])
+def test_bad_arguments_are_refused(xy, message, kwargs):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        train(sgd, None, {'lr': 0.1}, loader(xy, 100), **({'feature_dim': 5} | kwargs))
+    if not kwargs.keys() & {'feature_dim', 'w'}:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            train_concise(torch.optim.SGD, {'lr': 0.1}, loader(xy, 100), **kwargs)

@@ -4,6 +4,11 @@ BIN    := .venv/bin
 READY  := .venv/ready
 NBS    := $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
 
+# Kernels run in nbs/, so a folder of data is named from the root.
+ifdef MINISGD_DATA
+export MINISGD_DATA := $(shell $(PYTHON) -c 'import os; print(os.path.abspath(os.environ["MINISGD_DATA"]))')
+endif
+
 # Jupyter refuses root unless told otherwise, and without a display there is no browser to open: it prints its address.
 ROOT    := $(if $(filter 0,$(shell id -u)),--allow-root)
 SCREEN  := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname))

@@ -105,7 +105,7 @@ class History(list):
         losses = self.losses
         return [[losses[i-1], *list(row.values())[2:-1]] for i, row in zip(self.iters, self)]
 
-# %% ../nbs/07_learner.ipynb #e7b13aed
+# %% ../nbs/07_learner.ipynb #af9c393c
 def _steps(model, loss_func, opt, dl, history, sched=None):
     "Train through `dl` once, yielding the loss and the rows of each batch after its step."
     for *xb, yb in dl:
@@ -114,7 +114,7 @@ def _steps(model, loss_func, opt, dl, history, sched=None):
         value, lr = _scalar(loss), opt.param_groups[-1]['lr']
         if not math.isfinite(value): raise FloatingPointError(
             f"loss is {value} at step {len(history.lrs)} (epoch {len(history)}), learning rate {lr:g}; "
-            "this step was not taken. Try a lower rate (see lr_find), or look for nan and inf in the data")
+            "this step was not taken. Try a lower rate (see lr_find), or look for nan in the data")
         loss.backward()
         opt.step()
         history.batch_losses.append(value)
@@ -287,7 +287,7 @@ def _begin(learn, n_epoch, cycle, lr, wd, reset_opt):
     for g in learn.opt.param_groups: g.update(options)
     learn.plan, learn.history, learn.sched = plan, History(), _schedule(learn.opt, plan)
 
-# %% ../nbs/07_learner.ipynb #319e2bfe
+# %% ../nbs/07_learner.ipynb #4a6df9b6
 class Fitter(Trainer):
     "Trains at one rate, or in one cycle."
     def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, checkpoint=None):
@@ -306,10 +306,10 @@ class Fitter(Trainer):
 
     def run(self, cbs, checkpoint):
         "What is left of the plan, saved to `checkpoint` before the first step and after each epoch."
-        keep = [lambda h: self.save(checkpoint)] if checkpoint else []
-        for f in keep: f(self.history)
+        if checkpoint: self.save(checkpoint)
+        cbs = [lambda h: self.save(checkpoint)]*bool(checkpoint) + [*(cbs or ())]
         return fit(self.plan['n_epoch'], self.model, self.loss_func, self.opt, self.dls.train,
-                   self.dls.valid, self.metrics, self.sched, self.history, [*keep, *(cbs or ())], self.logger)
+                   self.dls.valid, self.metrics, self.sched, self.history, cbs, self.logger)
 
     @contextmanager
     def no_logging(self):

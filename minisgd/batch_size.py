@@ -6,11 +6,11 @@
 __all__ = ['noise_scale', 'variance_factor', 'estimate_noise', 'sgd_runs', 'expected_excess', 'steps_to', 'fit_hyperbola',
            'noise_floor', 'accumulated_grad']
 
-# %% ../nbs/10_batch_size.ipynb #16913608
+# %% ../nbs/10_batch_size.ipynb #1de6ef5b
 import math
-from numbers import Integral
 import torch
 from torch import Tensor
+from .data import check_int
 from .gd import leaves
 
 # %% ../nbs/10_batch_size.ipynb #a92f0fd6
@@ -22,21 +22,12 @@ def noise_scale(grads:Tensor # (n,k) the gradient of each row
     g = grads.mean(0)
     return ((grads - g).square().sum()/len(grads) / g.square().sum()).item()
 
-# %% ../nbs/10_batch_size.ipynb #8bcc6eb9
-def _check_int(name, value, low, high=None):
-    "Refuse anything but a whole number from `low` to `high`."
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; it must be a whole number")
-    allowed = f"{low} or more" if high is None else f"from {low} to {high}"
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} is {value}; it must be {allowed}")
-
-# %% ../nbs/10_batch_size.ipynb #6121b73e
+# %% ../nbs/10_batch_size.ipynb #4baf193b
 def variance_factor(bs:int,    # rows in a batch
                     n:int=None # rows it is drawn from without replacement; None: with, or endless data
                    )->float:   # 1/bs, times (n-bs)/(n-1) if `n` is given
     "The variance of a mean over `bs` rows, as a part of the variance of one row."
-    _check_int('bs', bs, 1, n)
+    check_int('bs', bs, 1, n)
     return 1/bs if n is None else (n - bs)/max(n - 1, 1)/bs
 
 # %% ../nbs/10_batch_size.ipynb #27de991a
@@ -66,7 +57,7 @@ def _rates(lr, x):
     if not (lr > 0).all(): raise ValueError(f"lr is {lr.flatten().tolist()}; a rate is positive")
     return lr
 
-# %% ../nbs/10_batch_size.ipynb #a3b99a8d
+# %% ../nbs/10_batch_size.ipynb #9a770f85
 def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
              lr,                     # learning rate, or a list of r rates
              bs:int,                 # rows in a batch, 1 to n
@@ -79,9 +70,9 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
             )->Tensor:               # (steps+1, seeds, r, k) weights before each step and after the last
     "Minibatch descent of half the mean squared error of `x@w`, many runs as one computation."
     _check_data(x, y)
-    _check_int('bs', bs, 1, len(x))
-    _check_int('steps', steps, 0)
-    _check_int('seeds', seeds, 1)
+    check_int('bs', bs, 1, len(x))
+    check_int('steps', steps, 0)
+    check_int('seeds', seeds)
     n, lr, w = len(x), _rates(lr, x), x.new_zeros(x.shape[1]) if w is None else w
     path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last else n
     while len(path) <= steps:
@@ -156,14 +147,14 @@ def noise_floor(x:Tensor, y:Tensor,    # n rows of k features, and their n targe
     settles = torch.linalg.eigvals(T).abs().amax(1) < 1
     return torch.where(settles, M@H.flatten()/2, math.inf)
 
-# %% ../nbs/10_batch_size.ipynb #43680d07
+# %% ../nbs/10_batch_size.ipynb #b6414c39
 def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> scalar, the mean over its rows
                      params,             # a tensor or a list of tensors
                      x:Tensor, y:Tensor, # the rows of the batch, and their targets
                      bs:int              # rows to handle at once; the last part may be smaller
                     )->list:             # the gradient for each tensor; also left in its `.grad`
     "Gradient of the mean loss over all rows, in parts of `bs`, each weighted by its rows."
-    _check_int('bs', bs, 1)
+    check_int('bs', bs)
     if len(x) != len(y): raise ValueError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
     ps = leaves(params)
     for p in ps: p.grad = None

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SuggestedLRs', 'validate', 'History', 'fit', 'DataLoaders', 'get_dls', 'plot_loss', 'plot_lr_find', 'Learner']
 
-# %% ../nbs/07_learner.ipynb #202332af
+# %% ../nbs/07_learner.ipynb #1ce8e7b6
 import math, os, sys, time, zipfile
 from collections import namedtuple
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from .minibatch import _check_int
+from .data import check_int
 from .losses import accuracy
 from .dataloader import DataLoader
 from .optim import SGD, Scheduler, one_cycle
@@ -171,7 +171,7 @@ def _rate(lr, name='lr'):
     if 0 <= lr < math.inf: return lr
     raise ValueError(f"{name} must be 0 or more and finite, got {lr}")
 
-# %% ../nbs/07_learner.ipynb #6c6492b0
+# %% ../nbs/07_learner.ipynb #d6f5e1e1
 def fit(epochs:int,              # passes over the training batches; 0 is fine
         model, loss_func, opt,   # a module, the mean loss of (outputs, targets), an optimizer
         train_dl, valid_dl=None, # batches to train on, and to validate on
@@ -182,7 +182,7 @@ def fit(epochs:int,              # passes over the training batches; 0 is fine
         logger=print             # what is done with each line of the table, or None
        )->History:               # a row for each epoch
     "Train for `epochs` epochs, and validate after each."
-    _check_int('epochs', epochs, 0)
+    check_int('epochs', epochs, 0)
     h, log, n = History() if history is None else history, logger or str, _batches(train_dl, 'train_dl')
     if valid_dl is not None: _batches(valid_dl, 'valid_dl')
     start = len(h)
@@ -276,10 +276,10 @@ def _schedule(opt, plan):
     has_momentum = any(g.get('momentum') for g in opt.param_groups)
     return Scheduler(opt, curve(start, 1., end), curve(*moms) if has_momentum else None)
 
-# %% ../nbs/07_learner.ipynb #072dcc07
+# %% ../nbs/07_learner.ipynb #647c24e6
 def _begin(learn, n_epoch, cycle, lr, wd, reset_opt):
     "Give `learn` the plan of a new fit, and all that it needs."
-    _check_int('n_epoch', n_epoch, 0)
+    check_int('n_epoch', n_epoch, 0)
     options = dict(lr=_rate(learn.lr if lr is None else lr))
     if wd is not None: options['weight_decay'] = _rate(wd, 'wd')
     plan = dict(n_epoch=int(n_epoch), batches=_batches(learn.dls.train, 'train_dl'), cycle=cycle)

@@ -5,27 +5,19 @@
 # %% auto #0
 __all__ = ['minibatches', 'grad_samples', 'sgd', 'mnist_loss', 'batch_accuracy']
 
-# %% ../nbs/02_minibatch.ipynb #e5d69168
-from numbers import Integral
+# %% ../nbs/02_minibatch.ipynb #4e2fcb03
 import torch
 from torch import Tensor
+from .data import check_int
 from .gd import leaves
 
-# %% ../nbs/02_minibatch.ipynb #96218a60
-def _check_int(name, value, low, high=None):
-    "Refuse anything but a whole number from `low` to `high`, the number of rows if there is one."
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; it must be a whole number")
-    allowed = f"{low} or more" if high is None else f"from {low} to {high}, the number of rows"
-    if value<low or (high is not None and value>high):
-        raise ValueError(f"{name} is {value}; it must be {allowed}")
-
+# %% ../nbs/02_minibatch.ipynb #bcd48199
 def _same_rows(x, y):
     "Refuse features and targets of different lengths."
     if len(x)!=len(y):
         raise ValueError(f"x has {len(x)} rows and y has {len(y)}; every row needs one target")
 
-# %% ../nbs/02_minibatch.ipynb #1a82ea3b
+# %% ../nbs/02_minibatch.ipynb #a1a0ba7b
 def minibatches(n:int,                  # rows in the data
                 bs:int,                 # rows in a batch, 1 to n or ValueError; the last may be smaller
                 shuffle:bool=True,      # in a new random order, or from first to last
@@ -33,8 +25,8 @@ def minibatches(n:int,                  # rows in the data
                 replacement:bool=False  # draw each row from all n, so that it may come again
                ):                       # yields index tensors, n row numbers in all
     "The row numbers of one epoch, batch by batch."
-    _check_int('n', n, 1)
-    _check_int('bs', bs, 1, n)
+    check_int('n', n)
+    check_int('bs', bs, 1, n)
     if replacement and not shuffle:
         raise ValueError("replacement=True draws rows at random; shuffle=False forbids that")
     if   replacement: order = torch.randint(n, (n,), generator=generator)
@@ -42,7 +34,7 @@ def minibatches(n:int,                  # rows in the data
     else:             order = torch.arange(n)
     return (order[k:k+bs] for k in range(0, n, bs))
 
-# %% ../nbs/02_minibatch.ipynb #f21e4b05
+# %% ../nbs/02_minibatch.ipynb #ee2cc421
 def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over its rows
                  params,                 # where: a tensor or a list, k numbers in all; left as it is
                  x:Tensor, y:Tensor,     # rows of data and their targets
@@ -53,14 +45,14 @@ def grad_samples(loss_fn,                # loss_fn(params, xb, yb) -> scalar, th
                 )->Tensor:               # (n, k), the gradient of each batch
     "Gradients of `loss_fn` on `n` random batches of `bs` rows, all at the same `params`."
     _same_rows(x, y)
-    _check_int('n', n, 1)
+    check_int('n', n)
     one = isinstance(params, Tensor)
     ps = leaves([p.detach() for p in ([params] if one else params)])
     def draw(): return next(minibatches(len(x), bs, generator=generator, replacement=replacement))
     def grad(i): return torch.autograd.grad(loss_fn(ps[0] if one else ps, x[i], y[i]), ps)
     return torch.stack([torch.cat([g.flatten() for g in grad(draw())]) for _ in range(n)])
 
-# %% ../nbs/02_minibatch.ipynb #4dbac71a
+# %% ../nbs/02_minibatch.ipynb #f6bba4f9
 def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean over its rows
         params,                 # a tensor or a list of tensors, moved in place
         x:Tensor, y:Tensor,     # n rows of data and their targets
@@ -73,7 +65,7 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, the mean ov
        )->list:                 # epochs+1 floats: loss over all rows at the start and after each epoch
     "Minibatch gradient descent: batch by batch, move `params` by `-lr` times the gradient."
     _same_rows(x, y)
-    _check_int('epochs', epochs, 0)
+    check_int('epochs', epochs, 0)
     if not lr >= 0: raise ValueError(f"lr is {lr}; a learning rate is zero or positive")
     @torch.no_grad()
     def loss_of_all(): return loss_fn(params, x, y).item()

@@ -14,9 +14,6 @@ ROOT    := $(if $(filter 0,$(shell id -u)),--allow-root)
 SCREEN  := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname))
 WINDOW  := $(if $(strip $(SCREEN)),,--no-browser)
 
-# Waiting threads sleep instead of spinning: many times faster where something else is running. conftest.py does the same.
-RUN := OMP_WAIT_POLICY=PASSIVE MINISGD_WRITE=1
-
 # Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
 CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
 
@@ -37,7 +34,7 @@ test-notebooks: $(READY)  ## check the notebooks alone
 
 run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
 	$(BIN)/nbdev_export
-	for nb in $(NBS); do echo $$nb; $(RUN) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
+	for nb in $(NBS); do echo $$nb; MINISGD_WRITE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
 	$(BIN)/python nbs/shrink.py $(NBS)
 	$(BIN)/nbdev_clean
 

@@ -49,7 +49,7 @@ def line(name, times, target='', ours='ours', peer='theirs'):
 
 def show(r):
     if 'note' in r: return print(f'{"":56}{r["note"]}')
-    print(f'{r["name"]:56}{r["ours"]*1e3:10.3f}{r["peer"]*1e3:10.3f}{r["ratio"]:9.2f}  ±{r["spread"]:4.0%}   {r["target"]}', flush=True)
+    print(f'{r["name"]:56}{r["ours"]*1e3:10.3f}{r["peer"]*1e3:10.3f}{r["ratio"]:11.2f}  ±{r["spread"]:4.0%}   {r["target"]}', flush=True)
 
 # ---- loading ----------------------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ def train_mnist_epoch():
 def main(words):
     print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; '
           f'MNIST from {origin("mnist")}, airfoil from {origin("airfoil")}')
-    print(f'\n{"row: peer":56}{"ours ms":>10}{"peer ms":>10}{"peer/ours":>9}  spread  target')
+    print(f'\n{"row: peer":56}{"ours ms":>10}{"peer ms":>10}{"peer/ours":>11}  spread  target')
     for f in ROWS:
         if not words or any(w in f.__name__ for w in words):
             for r in f() or (): show(r)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/ready
-NBS    := $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
+NBS    := $(sort $(wildcard nbs/[0-9a]*_*.ipynb)) nbs/index.ipynb
 
 # Kernels run in nbs/, so a folder of data is named from the root.
 ifdef MINISGD_DATA
@@ -35,7 +35,7 @@ test-notebooks: $(READY)  ## check the notebooks alone
 run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
 	$(BIN)/nbdev_export
 	for nb in $(NBS); do echo $$nb; MINISGD_WRITE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
-	$(BIN)/python nbs/shrink.py $(NBS)
+	$(BIN)/python tests/figures.py $(NBS)
 	$(BIN)/nbdev_clean
 
 export: $(READY) ## write minisgd/ from the notebooks

@@ -10,36 +10,40 @@ __all__ = ['noise_scale', 'variance_factor', 'estimate_noise', 'sgd_runs', 'expe
 import math
 import torch
 from torch import Tensor
-from .data import check_int
+from .sources import need
 from .gd import leaves
 
 # %% ../nbs/10_batch_size.ipynb #a92f0fd6
 def noise_scale(grads:Tensor # (n,k) the gradient of each row
                )->float:     # rows; inf where the full gradient is zero
-    "tr Σ/|g|²: the batch size at which noise and gradient are equally long (arXiv 1812.06162)."
+    "tr Σ/|g|²: the batch whose noise is as long as the gradient (arXiv 1812.06162)."
     if grads.ndim != 2:
-        raise ValueError(f"grads has shape {tuple(grads.shape)}; it must be (rows, parameters)")
+        raise ValueError(
+            f"grads has shape {tuple(grads.shape)}; it must be (rows, parameters)"
+        )
     g = grads.mean(0)
     return ((grads - g).square().sum()/len(grads) / g.square().sum()).item()
 
 # %% ../nbs/10_batch_size.ipynb #4baf193b
 def variance_factor(bs:int,    # rows in a batch
-                    n:int=None # rows it is drawn from without replacement; None: with, or endless data
+                    n:int=None # rows it is dealt from; None: drawn with replacement
                    )->float:   # 1/bs, times (n-bs)/(n-1) if `n` is given
     "The variance of a mean over `bs` rows, as a part of the variance of one row."
-    check_int('bs', bs, 1, n)
+    need(n is None or 1 <= bs <= n, f'bs is {bs}; it must be from 1 to {n}')
     return 1/bs if n is None else (n - bs)/max(n - 1, 1)/bs
 
 # %% ../nbs/10_batch_size.ipynb #27de991a
-def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` rows, see `grad_samples`
-                   big:Tensor,   # (m,k) gradients of batches of `bs_big` rows; m may differ
+def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small`
+                   big:Tensor,   # (m,k) of batches of `bs_big`; m may differ
                    bs_small:int, bs_big:int,
                    n:int=None    # rows of data if batches are drawn without replacement
-                  )->tuple:      # unbiased estimates of tr Σ and |g|²; if |g|² is negative, draw more
-    "Noise and signal, whose ratio is the noise scale, from two batch sizes (arXiv 1812.06162)."
+                  )->tuple:      # tr Σ and |g|², unbiased; if |g|² < 0, draw more
+    "Noise and signal, whose ratio is the noise scale (arXiv 1812.06162)."
     f, F = variance_factor(bs_small, n), variance_factor(bs_big, n)
     if not f > F:
-        raise ValueError(f"bs_small is {bs_small} and bs_big {bs_big}; bs_big must be the larger")
+        raise ValueError(
+            f"bs_small is {bs_small} and bs_big {bs_big}; bs_big must be the larger"
+        )
     s, b = (g.square().sum(1).mean().item() for g in (small, big))
     trace = (s - b)/(f - F)
     return trace, b - F*trace
@@ -47,14 +51,18 @@ def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small` ro
 # %% ../nbs/10_batch_size.ipynb #a64af385
 def _check_data(x, y):
     "Refuse anything but n rows of features and n targets, in floating point."
-    if x.ndim != 2 or y.shape != x.shape[:1] or x.dtype != y.dtype or not x.is_floating_point():
-        raise ValueError(f"x is {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype}; "
-                         "they must be (n,k) and (n,), of the same floating point type")
+    alike = x.ndim == 2 and y.shape == x.shape[:1] and x.dtype == y.dtype
+    if not (alike and x.is_floating_point()):
+        raise ValueError(
+            f"x is {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype}; "
+            "they must be (n,k) and (n,), of the same floating point type"
+        )
 
 def _rates(lr, x):
     "One rate or several as a column, of the type of `x`."
     lr = torch.as_tensor(lr, dtype=x.dtype, device=x.device).reshape(-1, 1)
-    if not (lr > 0).all(): raise ValueError(f"lr is {lr.flatten().tolist()}; a rate is positive")
+    if not (lr > 0).all():
+        raise ValueError(f"lr is {lr.flatten().tolist()}; a rate is positive")
     return lr
 
 # %% ../nbs/10_batch_size.ipynb #9a770f85
@@ -63,47 +71,52 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
              bs:int,                 # rows in a batch, 1 to n
              steps:int,              # steps of each run
              seeds:int=9,            # runs at each rate, each with an order of its own
-             replacement:bool=False, # draw each row from all n, instead of dealing epochs
-             drop_last:bool=False,   # leave out the batch at the end of an epoch that is not full
+             replacement:bool=False, # draw each row from all n
+             drop_last:bool=False,   # leave out the last batch if not full
              w:Tensor=None,          # where to start: (k,) or (seeds, r, k); None: zero
              generator=None          # torch.Generator of the orders
-            )->Tensor:               # (steps+1, seeds, r, k) weights before each step and after the last
-    "Minibatch descent of half the mean squared error of `x@w`, many runs as one computation."
+            )->Tensor:               # (steps+1, seeds, r, k) weights at each step
+    "Minibatch descent of half the mean squared error of `x@w`, many runs at once."
     _check_data(x, y)
-    check_int('bs', bs, 1, len(x))
-    check_int('steps', steps, 0)
-    check_int('seeds', seeds)
+    need(1 <= bs <= len(x), f'bs is {bs}; it must be from 1 to {len(x)}')
+    need(steps >= 0 and seeds >= 1, f'steps is {steps}, seeds is {seeds}')
     n, lr, w = len(x), _rates(lr, x), x.new_zeros(x.shape[1]) if w is None else w
     path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last else n
     while len(path) <= steps:
         order = torch.rand(seeds, n, generator=generator).argsort(1)
         if replacement: order = torch.randint(n, (seeds, n), generator=generator)
         for i in order[:,:rows].split(bs, dim=1)[:steps + 1 - len(path)]:
-            xb, yb, w = x[i], y[i][:,None], path[-1]    # (seeds, bs, k), (seeds, 1, bs), (seeds, r, k)
+            xb, yb, w = (
+                x[i],
+                y[i][:, None],
+                path[-1],
+            )  # (seeds, bs, k), (seeds, 1, bs), (seeds, r, k)
             path.append(w - lr*((w@xb.mT - yb)@xb)/i.shape[1])
     return torch.stack(path)
 
 # %% ../nbs/10_batch_size.ipynb #db3d961b
 def _moment_map(x, y, lr, bs, replacement):
-    "Hessian and optimum, and the matrices of a step at each rate: m = Am and M = TM + Dm + C."
+    "Hessian, optimum, and the matrices of a step: m = Am and M = TM + Dm + C."
     _check_data(x, y)
     n, k, lr = len(x), x.shape[1], _rates(lr, x)[...,None]
     noise = lr**2*variance_factor(bs, None if replacement else n)
     H, best = x.T@x/n, torch.linalg.lstsq(x, y[:,None]).solution[:,0]
-    r, xx = x@best - y, (x[:,:,None]*x[:,None]).flatten(1)         # (n,) errors, (n,k*k) products
+    r, xx = x @ best - y, (x[:, :, None] * x[:, None]).flatten(
+        1
+    )  # (n,) errors, (n,k*k) products
     A = torch.eye(k).to(x) - lr*H
     AA = torch.einsum('rij,rkl->rikjl', A, A).reshape(-1, k*k, k*k)
     T = AA + noise*(xx.T@xx/n - torch.kron(H, H))
     return H, best, A, T, noise*2*(xx.T@(r[:,None]*x)/n), noise*(xx.T@r**2/n)[:,None]
 
 # %% ../nbs/10_batch_size.ipynb #a2f262fe
-def expected_excess(x:Tensor, y:Tensor,    # n rows of k features, and their n targets; in float64
+def expected_excess(x:Tensor, y:Tensor,    # n rows of k features, n targets; in float64
                     lr,                    # learning rate, or a list of r rates
                     bs:int,                # rows in a batch, 1 to n
                     steps:int,             # steps of the run, from zero weights
-                    replacement:bool=False # each batch drawn with replacement, or as `bs` different rows
-                   )->Tensor:              # (steps+1, r) loss over the optimum, averaged over all draws
-    "The exact mean over the runs of `sgd_runs`, for batches that are each drawn afresh."
+                    replacement:bool=False # may a row come twice in a batch?
+                   )->Tensor:              # (steps+1, r) mean loss over the optimum
+    "The exact mean over runs of `sgd_runs` whose batches are each drawn afresh."
     H, best, A, T, D, C = _moment_map(x, y, lr, bs, replacement)
     m = -best.expand(len(A), -1)[...,None]
     M, history = (m*m.mT).flatten(1)[...,None], []
@@ -115,7 +128,7 @@ def expected_excess(x:Tensor, y:Tensor,    # n rows of k features, and their n t
 # %% ../nbs/10_batch_size.ipynb #b70c4023
 def steps_to(losses:Tensor, # (steps+1, ...) losses before each step and after the last
              target:float   # what to reach
-            )->Tensor:      # (...) the first step at or below `target`; inf where there is none
+            )->Tensor:      # (...) the first step at or below `target`; or inf
     "How many steps until the loss is at most `target`."
     hit = losses <= target
     return torch.where(hit.any(0), hit.float().argmax(0).float(), math.inf)
@@ -125,38 +138,44 @@ def fit_hyperbola(bs,        # batch sizes, two or more
                   steps,     # steps to the target at each
                   n:int=None # rows of data if batches are drawn without replacement
                  )->tuple:   # (fewest steps, critical batch in rows)
-    "Fit (S/S_min - 1)(E/E_min - 1) = 1, which is S = S_min + E_min*f, by least relative squares."
+    "Fit (S/S_min - 1)(E/E_min - 1) = 1, that is S = S_min + E_min*f."
     S = torch.tensor(list(steps), dtype=torch.float64)
     f = torch.tensor([variance_factor(b, n) for b in bs], dtype=torch.float64)
     if len(set(bs)) < 2 or S.shape != f.shape or not (S > 0).all() or S.isinf().any():
-        raise ValueError(f"bs is {list(bs)}, steps {S.tolist()}; they must be two or more sizes, "
-                         "with a finite number of steps for each")
+        raise ValueError(
+            f"bs is {list(bs)}, steps {S.tolist()}; they must be two or more sizes, "
+            "with a finite number of steps for each"
+        )
     terms = torch.stack([1/S, f/S], dim=1)
-    s_min, e_min = torch.linalg.lstsq(terms, torch.ones_like(S)[:,None]).solution[:,0].tolist()
+    s_min, e_min = (
+        torch.linalg.lstsq(terms, torch.ones_like(S)[:, None]).solution[:, 0].tolist()
+    )
     return s_min, e_min/s_min
 
 # %% ../nbs/10_batch_size.ipynb #129e3365
-def noise_floor(x:Tensor, y:Tensor,    # n rows of k features, and their n targets; in float64
+def noise_floor(x:Tensor, y:Tensor,    # n rows of k features, n targets; in float64
                 lr,                    # learning rate, or a list of r rates
                 bs:int,                # rows in a batch, 1 to n
-                replacement:bool=False # each batch drawn with replacement, or as `bs` different rows
-               )->Tensor:              # (r,) loss over the optimum where it settles; inf if it does not
-    "Where `expected_excess` ends: the fixed point M = TM + C, which is k*k linear equations."
+                replacement:bool=False # may a row come twice in a batch?
+               )->Tensor:              # (r,) where the excess settles; or inf
+    "Where `expected_excess` ends: the fixed point M = TM + C, k*k linear equations."
     H, best, A, T, D, C = _moment_map(x, y, lr, bs, replacement)
     M = torch.linalg.solve(torch.eye(len(H)**2).to(x) - T, C)[...,0]
     settles = torch.linalg.eigvals(T).abs().amax(1) < 1
     return torch.where(settles, M@H.flatten()/2, math.inf)
 
 # %% ../nbs/10_batch_size.ipynb #b6414c39
-def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> scalar, the mean over its rows
+def accumulated_grad(loss_fn,            # loss_fn(params, xb, yb) -> mean over rows
                      params,             # a tensor or a list of tensors
                      x:Tensor, y:Tensor, # the rows of the batch, and their targets
-                     bs:int              # rows to handle at once; the last part may be smaller
-                    )->list:             # the gradient for each tensor; also left in its `.grad`
-    "Gradient of the mean loss over all rows, in parts of `bs`, each weighted by its rows."
-    check_int('bs', bs)
-    if len(x) != len(y): raise ValueError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
+                     bs:int              # rows to handle at once
+                    )->list:             # the gradients; also left in `.grad`
+    "Gradient of the mean loss over all rows, in parts of `bs` weighted by rows."
+    need(bs >= 1, f'bs is {bs}; it must be 1 or more')
+    if len(x) != len(y):
+        raise ValueError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
     ps = leaves(params)
     for p in ps: p.grad = None
-    for xb, yb in zip(x.split(bs), y.split(bs)): (loss_fn(params, xb, yb)*len(xb)/len(x)).backward()
+    for xb, yb in zip(x.split(bs), y.split(bs)):
+        (loss_fn(params, xb, yb)*len(xb)/len(x)).backward()
     return [p.grad for p in ps]

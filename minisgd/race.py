@@ -19,9 +19,9 @@ from .timing import Timer
 
 # %% ../nbs/09_race.ipynb #51c0c7c4
 def half_mse(pred:Tensor, # predictions, (n,1)
-             y:Tensor     # n targets, (n,1) or (n,); RuntimeError if there are more or fewer
+             y:Tensor     # n targets, (n,1) or (n,); RuntimeError if more or fewer
             )->Tensor:    # a 0-d tensor
-    "Half of the mean squared error: its gradient is the error times the row, without a factor 2."
+    "Half of the mean squared error: its gradient is the error times the row."
     return F.mse_loss(pred, y.reshape(pred.shape))/2
 
 # %% ../nbs/09_race.ipynb #61efd2a0
@@ -38,25 +38,30 @@ def all_rows(data_iter # a loader with a `dataset`, or a list of batches (x, y)
             )->tuple:  # x (n,d), y (n,): each row once, in order
     "The rows that `data_iter` deals, read without drawing from any random stream."
     ds = getattr(data_iter, 'dataset', None)
-    if ds is not None: return tuple(next(iter(DataLoader(ds, len(ds), generator=torch.Generator()))))
-    if not hasattr(data_iter, '__len__'): raise TypeError(
-        f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list, to be read again")
+    if ds is not None:
+        return tuple(next(iter(DataLoader(ds, len(ds), generator=torch.Generator()))))
+    if not hasattr(data_iter, '__len__'):
+        raise TypeError(
+            f"data_iter is a {type(data_iter).__name__}; it must be a loader or a list"
+        )
     return tuple(torch.cat(ts) for ts in zip(*data_iter))
 
 # %% ../nbs/09_race.ipynb #1084d06c
 class Run(namedtuple('Run', 'seconds losses')):
-    "`(seconds, losses)` at each look of one training, and the `rows` and `steps` until then."
+    "`(seconds, losses)` at each look of a training, and `rows` and `steps` so far."
     def __init__(self, seconds, losses): self.rows, self.steps = [], []
     def __repr__(self):
-        return f'Run({len(self.losses)} looks, {self.rows[-1]} rows, loss {self.losses[-1]:.4f})'
+        looks, rows, loss = len(self.losses), self.rows[-1], self.losses[-1]
+        return f'Run({looks} looks, {rows} rows, loss {loss:.4f})'
 
 # %% ../nbs/09_race.ipynb #811add69
 def _race(step, evaluate, data_iter, num_epochs, every, target, clock):
-    "Train by `step`; `evaluate` at the start, when another `every` rows have gone by, and at the end."
+    "Train by `step`; `evaluate` at the start, every `every` rows, and at the end."
     run, timer, rows, steps = Run([], []), Timer(clock), 0, 0
     def look():
         new = timer.sum(), evaluate(), rows, steps
-        for entries, value in zip((*run, run.rows, run.steps), new): entries.append(value)
+        for entries, value in zip((*run, run.rows, run.steps), new):
+            entries.append(value)
     look()
     for _ in range(num_epochs):
         timer.start()
@@ -66,7 +71,8 @@ def _race(step, evaluate, data_iter, num_epochs, every, target, clock):
             if rows//every > run.rows[-1]//every:
                 timer.stop()
                 look()
-                if target is not None and not run.losses[-1] > target: return run # also if it is nan
+                if target is not None and not run.losses[-1] > target:
+                    return run # also if it is nan
                 timer.start()
         timer.stop()
     if rows > run.rows[-1]: look()
@@ -76,13 +82,17 @@ def _race(step, evaluate, data_iter, num_epochs, every, target, clock):
 def _check(x, feature_dim, num_epochs, every):
     "Refuse rows of another width, and counts that are not whole numbers."
     if x.ndim != 2 or x.shape[1] != feature_dim:
-        raise ValueError(f"feature_dim is {feature_dim}, but rows have shape {tuple(x.shape[1:])}")
+        raise ValueError(
+            f"feature_dim is {feature_dim}, but rows have shape {tuple(x.shape[1:])}"
+        )
     for name, v, low in ('num_epochs', num_epochs, 0), ('every', every, 1):
         if not isinstance(v, int) or v < low:
-            raise ValueError(f"{name} is {v!r}; it must be a whole number, {low} or more")
+            raise ValueError(
+                f"{name} is {v!r}; it must be a whole number, {low} or more"
+            )
 
 def _start(feature_dim, w=None):
-    "A column of weights: a copy of `w`, or normal with deviation 0.01 from the global random stream."
+    "A column of weights: a copy of `w`, or normal with deviation 0.01."
     w = torch.normal(0., 0.01, (feature_dim, 1)) if w is None else w.detach().clone()
     if w.shape == (feature_dim, 1): return w
     raise ValueError(f"w has shape {tuple(w.shape)}; it must be ({feature_dim}, 1)")
@@ -91,13 +101,13 @@ def _start(feature_dim, w=None):
 def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparams)
           states,           # what the rule remembers, in any form it likes
           hyperparams:dict, # options of the rule, such as 'lr'
-          data_iter,        # batches (x, y), x (b, feature_dim): a loader, or a list of batches
+          data_iter,        # batches (x, y), x (b, feature_dim): a loader or a list
           feature_dim:int,  # features in a row
           num_epochs:int=2, # passes over the data; 0 only looks at the loss
-          *, w=None,        # (feature_dim, 1) initial weights; normal with deviation 0.01 if None
+          *, w=None,        # (feature_dim, 1) initial weights; normal, 0.01, if None
           loss=half_mse,    # loss(pred, y) -> scalar, of a batch and of all rows
           every:int=250,    # rows between two looks at the loss
-          target=None,      # stop at a look that finds the loss at or below it (or nan)
+          target=None,      # stop when the loss is at or below it (or nan)
           clock=time.perf_counter # returns seconds
          )->Run:            # seconds of training and losses over all rows, at each look
     "Linear regression by any update rule."
@@ -114,22 +124,23 @@ def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparam
 
 # %% ../nbs/09_race.ipynb #a7ab61d8
 def _line_net(feature_dim):
-    "`Linear` with the initial weights that `train` has, drawn from the same random stream."
+    "`Linear` with the initial weights that `train` has, from the same random stream."
     w = _start(feature_dim)
-    with torch.random.fork_rng(devices=[]): net = Sequential(Linear(feature_dim, 1)) # costs no draw
+    with torch.random.fork_rng(devices=[]):
+        net = Sequential(Linear(feature_dim, 1)) # costs no draw
     with torch.no_grad(): net[0].weight.copy_(w.T), net[0].bias.zero_()
     return net
 
 # %% ../nbs/09_race.ipynb #78027d0f
-def train_concise(trainer_fn,       # an optimizer's class, as trainer_fn(parameters, **hyperparams)
+def train_concise(trainer_fn,       # an optimizer's class
                   hyperparams:dict, # its options, such as 'lr'
                   data_iter,        # batches (x, y): a loader, or a list of batches
                   num_epochs:int=2, # passes over the data
-                  *, net=None,      # module with one output, trained in place; linear if None
+                  *, net=None,      # a module with one output; linear if None
                   every:int=250,    # rows between two looks at the loss
-                  target=None,      # stop at a look that finds the loss at or below it (or nan)
+                  target=None,      # stop when the loss is at or below it (or nan)
                   clock=time.perf_counter # returns seconds
-                 )->Run:            # seconds of training, and half the mean squared error, at each look
+                 )->Run:            # seconds and half mean squared error at each look
     "Regression by a built-in optimizer."
     x, y = all_rows(data_iter)
     _check(x, x.shape[-1], num_epochs, every)
@@ -151,12 +162,14 @@ def sweep(x:Tensor, y:Tensor, # (n,d) rows and their n targets
           epochs:int,         # passes over the data, at most
           seeds=range(9),     # of the s shuffles
           every:int=10        # rows between two looks at the loss
-         )->Tensor:           # (r,) steps until the median loss of the shuffles is at `target`, or inf
-    "Linear regression with intercept, from zero, at all rates and in all shuffles at once."
+         )->Tensor:           # (r,) steps until the median loss is at `target`, or inf
+    "Linear regression with intercept, from zero, all rates and all shuffles at once."
     n, x = len(x), torch.cat([x, torch.ones(len(x), 1)], 1)
     best, h = torch.linalg.lstsq(x, y[:,None]).solution, x.T@x/n
     excess = target - half_mse(x@best, y)
-    rates, gs = torch.as_tensor(rates), [torch.Generator().manual_seed(s) for s in seeds]
+    rates, gs = torch.as_tensor(rates), [
+        torch.Generator().manual_seed(s) for s in seeds
+    ]
     w = torch.zeros(len(gs), x.shape[1], len(rates))
     steps, step, look = torch.full_like(rates, math.inf), 0, -(-every//bs)
     for _ in range(epochs):
@@ -173,7 +186,7 @@ def sweep(x:Tensor, y:Tensor, # (n,d) rows and their n targets
 # %% ../nbs/09_race.ipynb #140cf128
 def reach(run:Run,      # from `train` or `train_concise`
           target:float  # a loss
-         )->tuple:      # rows, steps and seconds; inf if no look found the loss at or below `target`
+         )->tuple:      # rows, steps and seconds; inf if no look found it there
     "What it took to come down to `target`."
     looks = zip(run.losses, run.rows, run.steps, run.seconds)
     return next(((r, s, t) for l, r, s, t in looks if l <= target), (math.inf,)*3)

@@ -27,8 +27,10 @@ def _wait():
 
 # %% ../nbs/08_timing.ipynb #477fc5dc
 class Timer:
-    "A stopwatch: `start` and `stop` it, once or many times, or time the body of a `with`."
-    def __init__(self, clock=time.perf_counter): # returns seconds, and never runs backwards
+    "A stopwatch: `start` and `stop` it, or time the body of a `with`."
+    def __init__(self,
+                 clock=time.perf_counter # returns seconds, and never runs backwards
+                ):
         self.clock, self.times, self.started = clock, [], None
     def start(self):
         "Begin a lap; one that has begun and not ended is forgotten."
@@ -36,7 +38,8 @@ class Timer:
         self.started = self.clock()
     def stop(self)->float: # seconds of this lap; RuntimeError if none has begun
         "End the lap and note it in `times`."
-        if self.started is None: raise RuntimeError("Timer: stop() before start(); no lap to end")
+        if self.started is None:
+            raise RuntimeError("Timer: stop() before start(); no lap to end")
         _wait()
         self.times.append(self.clock() - self.started)
         self.started = None
@@ -46,7 +49,8 @@ class Timer:
     def sum(self)->float: # seconds of all laps
         return float(sum(self.times))
     def avg(self)->float: # seconds per lap; RuntimeError if there is none
-        if not self.times: raise RuntimeError("Timer: avg() of no laps; start() and stop() it first")
+        if not self.times:
+            raise RuntimeError("Timer: avg() of no laps; start() and stop() it first")
         return self.sum()/len(self.times)
     def cumsum(self)->list: # seconds to the end of each lap, without the pauses
         return np.cumsum(self.times).tolist()
@@ -60,7 +64,7 @@ def _run(f, calls, clock):
     return timer.sum()/calls
 
 def _enough(f, min_time, clock):
-    "How many calls of `f`, a power of two, last `min_time` seconds; the first, cold, does not count."
+    "How many calls of `f`, a power of two, last `min_time` seconds, after a cold one."
     f()
     calls = 1
     while calls < 2**24 and calls*_run(f, calls, clock) < min_time: calls *= 2
@@ -75,12 +79,13 @@ def _summary(seconds):
 # %% ../nbs/08_timing.ipynb #a249db93
 def compare(fs:dict,              # functions without arguments, by name
             *, repeat:int=7,      # how many times each is run
-            min_time:float=1e-3,  # seconds that a run lasts at least, of as many calls as it takes
+            min_time:float=1e-3,  # seconds that a run lasts at least
             clock=time.perf_counter # returns seconds
            )->dict:               # (median, spread) by name, as from `benchmark`
     "Time several functions in turn, so that what disturbs one disturbs all."
     if repeat < 1: raise ValueError(f"repeat is {repeat}; it must be 1 or more")
-    if not min_time >= 0: raise ValueError(f"min_time is {min_time}; it must be zero or more seconds")
+    if not min_time >= 0:
+        raise ValueError(f"min_time is {min_time}; it must be zero or more seconds")
     calls = {name: _enough(f, min_time, clock) for name,f in fs.items()}
     runs = {name: [] for name in fs}
     for _ in range(repeat):
@@ -94,7 +99,7 @@ def benchmark(f,                   # function without arguments
               *, repeat:int=7,     # how many runs
               min_time:float=1e-3, # seconds that a run lasts at least
               clock=time.perf_counter # returns seconds
-             )->tuple:             # seconds per call: median, and width of the middle half (nan of one)
+             )->tuple:             # seconds per call: median and spread (nan of one)
     "Time `f`: warm up, repeat, and say how far the runs differ."
     return compare({'f': f}, repeat=repeat, min_time=min_time, clock=clock)['f']
 
@@ -102,23 +107,31 @@ def benchmark(f,                   # function without arguments
 def gflops(n:int,        # rows and columns of both matrices
            seconds:float # that their product took
           )->float:      # GFLOP/s
-    "The rate of an n×n matrix product: 2n³ operations, in thousands of millions per second."
+    "The rate of an n×n matrix product: 2n³ operations, in billions per second."
     if n < 1: raise ValueError(f"gflops: n is {n}; it must be 1 or more")
-    if not seconds > 0: raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
+    if not seconds > 0:
+        raise ValueError(f"gflops: seconds is {seconds}; it must be positive")
     return 2*n**3/seconds/1e9
 
 # %% ../nbs/08_timing.ipynb #a5e2876b
 def fit_step_cost(bs,     # rows in a batch, at least two different sizes
                   seconds # that one step takes at each
-                 )->tuple:# (t0, rate): seconds before the first row, and rows per second after that
+                 )->tuple:# (t0, rate): seconds before the first row, rows/second after
     "Least squares fit of t(b) = t0 + b/rate, with relative errors."
     bs, seconds = np.asarray(bs, dtype=float), np.asarray(seconds, dtype=float)
     if bs.ndim != 1 or bs.shape != seconds.shape or len(np.unique(bs)) < 2:
-        raise ValueError(f"fit_step_cost: bs has shape {bs.shape}, seconds has shape {seconds.shape}; "
-                         "they must be (n,) both, with at least two different batch sizes")
+        raise ValueError(
+            f"fit_step_cost: bs has shape {bs.shape}, seconds {seconds.shape}; "
+            "they must be (n,) both, with at least two different batch sizes"
+        )
     if not all(0 < v < np.inf for v in (*bs, *seconds)):
-        raise ValueError("fit_step_cost: bs and seconds must all be positive, and finite")
+        raise ValueError(
+            "fit_step_cost: bs and seconds must all be positive, and finite"
+        )
     terms = np.stack([np.ones_like(bs), bs], axis=1)/seconds[:,None]
     (t0, per_row), *_ = np.linalg.lstsq(terms, np.ones_like(bs), rcond=None)
-    if per_row <= 0: raise ValueError("fit_step_cost: seconds do not grow with bs; measure larger bs")
+    if per_row <= 0:
+        raise ValueError(
+            "fit_step_cost: seconds do not grow with bs; measure larger bs"
+        )
     return float(t0), float(1/per_row)

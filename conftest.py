@@ -24,7 +24,7 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    from minisgd.data import origin
+    from minisgd.sources import origin
     return [f'data: {name} from {origin(name)}' for name in ('airfoil', 'mnist')]
 
 

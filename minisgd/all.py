@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/index.ipynb #91e6ac31
+# %% ../nbs/index.ipynb #799d9d7c
+from .sources import *
 from .data import *
 from .gd import *
 from .minibatch import *
@@ -17,6 +18,6 @@ from .learner import *
 from .timing import *
 from .race import *
 from .batch_size import *
-from .minibatch import sgd  # the loop of 02; the race has an update rule of the same name
+from .minibatch import sgd  # the loop of 02; the race has a rule of that name
 
 __all__ = [name for name in globals() if not name.startswith('_')]

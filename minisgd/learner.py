@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from .data import check_int
+from .sources import need
 from .losses import accuracy
 from .dataloader import DataLoader
 from .optim import SGD, Scheduler, one_cycle
@@ -182,7 +182,7 @@ def fit(epochs:int,              # passes over the training batches; 0 is fine
         logger=print             # what is done with each line of the table, or None
        )->History:               # a row for each epoch
     "Train for `epochs` epochs, and validate after each."
-    check_int('epochs', epochs, 0)
+    need(epochs >= 0, f'epochs is {epochs}; it must be 0 or more')
     h, log, n = History() if history is None else history, logger or str, _batches(train_dl, 'train_dl')
     if valid_dl is not None: _batches(valid_dl, 'valid_dl')
     start = len(h)
@@ -279,7 +279,7 @@ def _schedule(opt, plan):
 # %% ../nbs/07_learner.ipynb #647c24e6
 def _begin(learn, n_epoch, cycle, lr, wd, reset_opt):
     "Give `learn` the plan of a new fit, and all that it needs."
-    check_int('n_epoch', n_epoch, 0)
+    need(n_epoch >= 0, f'n_epoch is {n_epoch}; it must be 0 or more')
     options = dict(lr=_rate(learn.lr if lr is None else lr))
     if wd is not None: options['weight_decay'] = _rate(wd, 'wd')
     plan = dict(n_epoch=int(n_epoch), batches=_batches(learn.dls.train, 'train_dl'), cycle=cycle)

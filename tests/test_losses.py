@@ -113,41 +113,38 @@ def test_accuracy():
         assert math.isclose(acc.item(), right/n, rel_tol=1e-6)
 
 
+def test_a_row_with_nan_is_wrong():
+    x = torch.tensor([[nan, nan], [nan, 1.], [1., nan], [2., 1.], [-inf, inf]])
+    assert accuracy(x, I([0, 0, 0, 0, 1])) == torch.tensor(2/5)
+    assert accuracy(x, I([1, 1, 1, 0, 1])) == torch.tensor(2/5)
+
+
 I = torch.tensor
-BAD = [  # target for scores of shape (4, 3), the error, and what its message must name
-    (I([0, 1, 2, 3]),                 ValueError, ['[3]', 'is 3', '0..2']),
-    (I([0, -1, 2, 0]),                ValueError, ['[1]', 'is -1', '0..2']),
-    (I([0, 1, -100, 0]),              ValueError, ['[2]', 'is -100', '0..2']),
-    (I([2**62, 0, 0, 0]),             ValueError, ['[0]', str(2**62)]),
-    (I([0, 1, 2]),                    ValueError, ['(4,)', '(3,)']),
-    (I([0, 1, 2, 0, 1]),              ValueError, ['(4,)', '(5,)']),
-    (I([[0], [1], [2], [0]]),         ValueError, ['(4,)', '(4, 1)']),
-    (I(0),                            ValueError, ['(4,)', '()']),
-    (I([], dtype=torch.int64),        ValueError, ['(4,)', '(0,)']),
-    (I([0., 1., 2., 0.]),             TypeError,  ['torch.int64', 'torch.float32']),
-    (I([0, 1, 2, 0]).int(),           TypeError,  ['torch.int64', 'torch.int32']),
-    (I([0, 1, 2, 0]).byte(),          TypeError,  ['torch.int64', 'torch.uint8']),
-    (I([True, False, True, False]),   TypeError,  ['torch.int64', 'torch.bool']),
-    ([0, 1, 2, 0],                    TypeError,  ['tensor', 'list']),
-    (I([[1., 0., 0.]]*4),             TypeError,  ['torch.int64', 'torch.float32']),
-]
+BAD = {  # targets for scores of shape (4, 3)
+    'too large': I([0, 1, 2, 3]), 'unknown': I([0, -1, 2, 0]), 'ignore_index': I([0, 1, -100, 0]), 'huge': I([2**62, 0, 0, 0]),
+    'too few': I([0, 1, 2]), 'too many': I([0, 1, 2, 0, 1]), 'column': I([[0], [1], [2], [0]]), 'row': I([[0, 1, 2, 0]]), 'number': I(0),
+    'one-hot': I([[1, 0, 0]]*4), 'probabilities': I([[1., 0., 0.]]*4),
+}
 
 
-@pytest.mark.parametrize('f,x_name,name', [(cross_entropy, 'x', 'target'), (nll_loss, 'log_probs', 'target'), (accuracy, 'out', 'yb')])
-def test_refusals(f, x_name, name):
-    x, good = torch.randn(4, 3), I([0, 1, 2, 0])
-    f(x, good)
-    for target, error, words in BAD:
-        with pytest.raises(error) as e: f(x, target)
-        assert all(w in str(e.value) for w in [name, *words]), str(e.value)
-    for x, target, error in [(x[0], good, ValueError), (x[None], good, ValueError), (x[:0], good[:0], ValueError), (x[:, :0], good, ValueError),
-                             (x.tolist(), good, TypeError), (x.numpy(), good, TypeError)]:
-        with pytest.raises(error, match=x_name): f(x, target)
+@pytest.mark.parametrize('bad', BAD)
+@pytest.mark.parametrize('f,name', [(cross_entropy, 'target'), (nll_loss, 'target'), (accuracy, 'yb')])
+def test_bad_labels_are_refused(f, name, bad):
+    x = torch.randn(4, 3)
+    f(x, I([0, 1, 2, 0]))
+    with pytest.raises(ValueError, match=f'^{name} must hold 4 classes from 0 to 2, one for each row$'): f(x, BAD[bad])
 
 
-def test_scores_are_floating_point():
-    for x in (torch.ones(4, 3, dtype=torch.int64), torch.ones(4, 3, dtype=torch.bool), torch.ones(4, 3, dtype=torch.complex64), [[1., 2.]]):
-        for f in (logsumexp, log_softmax, lambda x: cross_entropy(x, I([0]*4)), lambda x: nll_loss(x, I([0]*4))):
-            with pytest.raises(TypeError, match='x must|log_probs must'): f(x)
+@pytest.mark.parametrize('f', [cross_entropy, nll_loss, accuracy])
+def test_what_fails_by_itself(f):
+    "Scores that are not rows, and a mean over nothing: an error of Python's or PyTorch's own, never a number."
+    for x in (torch.randn(3), torch.randn(4, 3, 2)):
+        with pytest.raises(ValueError, match='unpack'): f(x, I([0, 1, 2, 0]))
+    with pytest.raises(RuntimeError): f(torch.empty(0, 3), I([], dtype=torch.int64))
+    if f is not accuracy:
+        with pytest.raises((RuntimeError, IndexError)): f(torch.randn(4, 3), I([0., 1., 2., 0.]))
+
+
+def test_logsumexp_of_no_class():
     for f in (logsumexp, log_softmax):
-        with pytest.raises(ValueError, match='at least one class'): f(torch.empty(4, 0))
+        with pytest.raises(IndexError): f(torch.empty(4, 0))

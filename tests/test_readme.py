@@ -15,6 +15,13 @@ def test_the_map_is_the_one_that_the_index_made():
     assert diagram in README, 'run `make run`'
 
 
+def test_reading_times_are_those_on_the_map():
+    for path in (ROOT/'nbs').glob('[0-9]*.ipynb'):
+        first = ''.join(json.loads(path.read_text(encoding='utf-8'))['cells'][2]['source'])
+        said, = re.findall(r'About (\d+) minutes', first)
+        assert re.search(rf'\({re.escape("nbs/" + path.name)}\).*\| {said} \|', README), f'{path.name} says {said} minutes'
+
+
 def test_every_notebook_is_on_the_map():
     for path in (ROOT/'nbs').glob('[0-9]*.ipynb'): assert f'(nbs/{path.name})' in README
 

@@ -15,7 +15,7 @@ def close_figures():
 def test_mse_is_pytorchs_and_never_broadcasts():
     a, b = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).unbind()
     torch.testing.assert_close(mse(a, b), torch.nn.functional.mse_loss(a, b))
-    for pred in (a[:,:1], a[0], a[0,0]):
+    for pred in (a[:,:1], a[:1], a[0], a[0,0]):
         with pytest.raises(ValueError, match='broadcast'): mse(pred, b)
 
 
@@ -81,6 +81,7 @@ def test_every_start_of_the_textbook_explodes_at_rate_1():
 
 
 def steep(w): return 5*w[0]**2 + w[1]
+def reach(ax): return [f(np.concatenate([line for _, line in rings(ax)]), axis=0) for f in (np.min, np.max)]
 def rings(ax): return [(level, line) for level, lines in zip(ax.collections[0].levels, ax.collections[0].allsegs) for line in lines]
 
 
@@ -90,7 +91,7 @@ def test_each_ring_is_a_line_of_equal_loss():
     assert len(rings(ax)) > 5
     for level, line in rings(ax):
         for point in line: assert abs(steep(point) - level) < 0.1
-    low, high = (f(np.concatenate([line for _, line in rings(ax)]), axis=0) for f in (np.min, np.max))
+    low, high = reach(ax)
     assert (low > [-1.76, -10.1]).all() and (high < [2.76, 50.1]).all() and high[1] > 45   # a quarter of room
     assert (ax.get_xlabel(), ax.get_ylabel()) == ('slope', 'intercept')
 
@@ -106,3 +107,20 @@ def test_trails_and_dots():
         np.testing.assert_array_equal(dot.get_xydata(), path[-1:])
     trail, dot = plot_contour(steep, paths['a']).lines
     np.testing.assert_array_equal(trail.get_xydata(), paths['a'])
+
+
+@pytest.mark.parametrize('order', ['abc', 'bca', 'cab'])
+def test_the_rings_surround_every_path(order):
+    at = dict(a=[-4., 0.], b=[0., 9.], c=[5., -9.])
+    low, high = reach(plot_contour(lambda w: w.square().sum(), {name: torch.tensor([at[name]]) for name in order}))
+    assert (low < [-5, -12]).all() and (high > [6, 12]).all()
+
+
+def test_a_gradient_at_zero_and_its_shape():
+    w = torch.zeros(2, 3)
+    torch.testing.assert_close(numerical_grad(lambda w: (w + 1).square().sum(), w), w + 2, rtol=1e-3, atol=0)
+
+
+def test_zero_is_a_rate_and_a_number_of_steps():
+    assert gd(lambda w: w**2, torch.tensor(1.), lr=0., steps=2) == [1, 1, 1]
+    assert gd(lambda w: w**2, torch.tensor(1.), lr=0., steps=0) == [1]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/index.ipynb #799d9d7c
+# %% ../nbs/index.ipynb #d05333b9
 from .sources import *
 from .data import *
 from .gd import *
@@ -18,6 +18,7 @@ from .learner import *
 from .timing import *
 from .race import *
 from .batch_size import *
+from .files import *
 from .minibatch import sgd  # the loop of 02; the race has a rule of that name
 
 __all__ = [name for name in globals() if not name.startswith('_')]

@@ -157,7 +157,7 @@ def test_weights_already_spoiled_go_back_to_the_start_of_the_epoch():
     assert torch.equal(flat(model), start)
 
 @pytest.mark.parametrize('change, error, words', [
-    (dict(epochs=-1), ValueError, 'epochs'), (dict(epochs=1.5), TypeError, 'epochs'), (dict(epochs='3'), TypeError, 'epochs'),
+    (dict(epochs=-1), ValueError, 'epochs'),
     (dict(train_dl=[]), ValueError, 'train_dl'), (dict(valid_dl=[]), ValueError, 'valid_dl'), (dict(train_dl=iter(())), ValueError, 'train_dl'),
     (dict(loss_func=lambda o, y: o), ValueError, r'loss_func.*\(20, 3\)'), (dict(loss_func=lambda o, y: 1.), ValueError, 'loss_func.*float'),
     (dict(metrics=lambda o, y: o), RuntimeError, 'metric <lambda>')])

@@ -35,7 +35,8 @@ class ImageFolder:
         self.transform, self.mode = transform, mode
         kinds = '.png', '.jpg', '.jpeg'
         folders = sorted(Path(path).glob('[!.]*/'), key=str)
-        files = [[f for f in sorted(d.iterdir(), key=str) if f.name.lower().endswith(kinds)]
+        files = [[f for f in sorted(d.iterdir(), key=str)
+                  if f.name.lower().endswith(kinds)]
                  for d in folders]
         empty = [d.name for d, found in zip(folders, files) if not found]
         need(files and not empty, f'no folders of PNG or JPEG in {path}: {empty=}')

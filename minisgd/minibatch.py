@@ -67,7 +67,7 @@ def sgd(loss_fn,                # loss_fn(params, xb, yb) -> scalar, a mean over
         history.append(loss_of_all())
     return history
 
-# %% ../nbs/02_minibatch.ipynb #16841e7b
+# %% ../nbs/02_minibatch.ipynb #3872ce2b
 def mnist_loss(pred:Tensor,   # (n, 1) raw scores, before the sigmoid
                target:Tensor  # (n, 1) of 0 and 1
               )->Tensor:      # the mean, a 0-d tensor between 0 and 1
@@ -77,7 +77,7 @@ def mnist_loss(pred:Tensor,   # (n, 1) raw scores, before the sigmoid
     p = pred.sigmoid()
     return torch.where(target==1, 1-p, p).mean()
 
-def batch_accuracy(pred:Tensor,   # (n, 1) raw scores, above 0 for class 1; nan is wrong
+def batch_accuracy(pred:Tensor,   # (n, 1) raw scores, above 0 for class 1
                    target:Tensor  # (n, 1) of 0 and 1
                   )->Tensor:      # share of right answers, a 0-d tensor
     "Accuracy of raw scores in a task of two classes."

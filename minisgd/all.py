@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/index.ipynb #d05333b9
+# %% ../nbs/index.ipynb #9bb2dbed
 from .sources import *
 from .data import *
 from .gd import *
@@ -19,6 +19,7 @@ from .timing import *
 from .race import *
 from .batch_size import *
 from .files import *
+from .checkpoint import *
 from .minibatch import sgd  # the loop of 02; the race has a rule of that name
 
 __all__ = [name for name in globals() if not name.startswith('_')]

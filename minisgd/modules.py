@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['Module', 'ModuleList', 'Sequential', 'Linear', 'ReLU', 'Sigmoid']
 
-# %% ../nbs/04_modules.ipynb #ba44c3aa
-import math, torch, torch.nn as nn
-from collections import namedtuple
+# %% ../nbs/04_modules.ipynb #5594d7dd
+import collections, math, torch, torch.nn as nn
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/04_modules.ipynb #f597fc63
+# %% ../nbs/04_modules.ipynb #5e7cba77
 class Module:
     "Registers the parameters and modules assigned to it. A subclass writes `forward`."
     def __new__(cls, *args, **kwargs):
@@ -25,11 +24,13 @@ class Module:
         for fits, register in (par, self._parameters), (mod, self._modules):
             if fits or name in register:
                 need(fits or val is None, f'{name} cannot be a {type(val)}', TypeError)
-                register[name] = val
+                vars(self).pop(name, None)
+                return register.update({name: val})
         super().__setattr__(name, val)
-    def __delattr__(self, name):
-        super().__delattr__(name)
-        for register in (self._parameters, self._modules): register.pop(name, None)
+    def __getattr__(self, name):
+        for register in (self._parameters, self._modules):
+            if name in register: return register[name]
+        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
 # %% ../nbs/04_modules.ipynb #07007291
@@ -39,19 +40,21 @@ def walk(module, prefix=''):
     for name, child in module._modules.items():
         if child is not None: yield from walk(child, f'{prefix}{name}.')
 
-# %% ../nbs/04_modules.ipynb #4467dcfc
+# %% ../nbs/04_modules.ipynb #7dda56d8
 @patch
-def named_parameters(self:Module, prefix:str='', recurse:bool=True):
-    "(address, parameter) for each in the tree, or held here if not `recurse`."
+def named_parameters(self:Module):
+    "(address, parameter) for each parameter in the tree, once."
     seen = {None}
-    for name, p in walk(self) if recurse else self._parameters.items():
-        if p not in seen: yield f'{prefix}.{name}'.lstrip('.'), p
+    for name, p in walk(self):
+        if p not in seen: yield name, p
         seen.add(p)
+@patch
+def parameters(self:Module): return (p for _, p in self.named_parameters())
 
-# %% ../nbs/04_modules.ipynb #5bd9268c
-for _name in '''parameters named_children children named_modules modules forward train
-    eval zero_grad requires_grad_ _apply to float double __repr__ extra_repr _get_name
-    '''.split(): setattr(Module, _name, getattr(nn.Module, _name))
+# %% ../nbs/04_modules.ipynb #1daf1c7b
+for _name in '''named_children children named_modules modules forward train eval
+    zero_grad requires_grad_ _apply to float double __repr__ extra_repr _get_name
+    __dir__'''.split(): setattr(Module, _name, getattr(nn.Module, _name))
 
 # %% ../nbs/04_modules.ipynb #987bedcd
 @patch
@@ -88,7 +91,7 @@ class Sequential(ModuleList):
         for module in self: input = module(input)
         return input
 
-# %% ../nbs/04_modules.ipynb #a724782c
+# %% ../nbs/04_modules.ipynb #cf3c3959
 class Linear(Module):
     "`input @ weight.T + bias`, with the default initialisation of `nn.Linear`."
     def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
@@ -97,15 +100,12 @@ class Linear(Module):
         self.weight, self.bias = empty(out_features, in_features), empty(out_features)
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         bound = 1/math.sqrt(in_features) if in_features else 0
-        if bias: nn.init.uniform_(self.bias, -bound, bound)
-        else: self.bias = None
+        self.bias = nn.init.uniform_(self.bias, -bound, bound) if bias else None
     def forward(self, input): return nn.functional.linear(input, self.weight, self.bias)
     extra_repr = nn.Linear.extra_repr
-class ReLU(Module):
-    "The positive part of each number: max(0, x)."
+class ReLU(Module):       # the positive part of each number: max(0, x)
     def forward(self, input): return torch.relu(input)
-class Sigmoid(Module):
-    "Each number squeezed between 0 and 1: 1/(1+exp(-x))."
+class Sigmoid(Module):    # each number squeezed between 0 and 1: 1/(1+exp(-x))
     def forward(self, input): return torch.sigmoid(input)
 
 # %% ../nbs/04_modules.ipynb #bbc3f0c1
@@ -117,7 +117,7 @@ def state_dict(self:Module, prefix:str=''):
         if m is not None: sd |= m.state_dict(prefix=f'{prefix}{name}.')
     return sd
 
-# %% ../nbs/04_modules.ipynb #fb1223dc
+# %% ../nbs/04_modules.ipynb #49b5e369
 @patch
 def load_state_dict(self:Module, state_dict, strict:bool=True):
     "Copy `state_dict` into this model, or nothing. Not `strict`: names may differ."
@@ -126,5 +126,5 @@ def load_state_dict(self:Module, state_dict, strict:bool=True):
     wrong = [k for k in own if k in new and own[k].shape != new[k].shape]
     need(not wrong and not (strict and missing + extra),
          f'nothing loaded: {missing=}, {extra=}, wrong shape: {wrong}', RuntimeError)
-    for t, s in [(own[k], new[k].detach()) for k in own if k in new]: t.copy_(s)
-    return namedtuple('Keys', 'missing_keys unexpected_keys')(missing, extra)
+    for k in own.keys() & new.keys(): own[k].copy_(new[k])
+    return collections.namedtuple('Got', 'missing_keys unexpected_keys')(missing, extra)

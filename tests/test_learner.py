@@ -1,15 +1,17 @@
-"""What the notebook cannot say of `minisgd.learner`: kills, Ctrl-C, damaged files, and every mix with PyTorch's parts."""
-import itertools, multiprocessing as mp, os, random, signal, subprocess, sys, tempfile, textwrap, time
+"""What the notebook cannot say of `minisgd.learner`: faults, Ctrl-C, the bar, and every mix with PyTorch's parts."""
+import itertools, json, math, os, pickle, signal, subprocess, sys, textwrap, types, warnings
 from functools import partial
-import pytest, torch
+import matplotlib.pyplot as plt, pytest, torch
 from torch import nn, utils
 from minisgd import dataloader, learner, losses, modules, optim
-from minisgd.learner import DataLoaders, History, Learner, fit, get_dls, validate
+from minisgd.learner import (Callback, CancelFitException, DataLoaders, EVENTS, Learner, Mean, NanGuard, ParamScheduler, ProgressCallback, Recorder,
+                             ToDevice, cos_cycle, fit, get_dls, validate, valley)
 
 X = torch.randn(230, 6, generator=torch.Generator().manual_seed(0))
 Y = (X[:, :3] + 0.3*X[:, 3:]).argmax(1)
 LISTS = [(X[i:i+20], Y[i:i+20]) for i in range(0, 200, 20)], [(X[200:], Y[200:])]
 momentum = partial(optim.SGD, momentum=0.9)
+cross_entropy = nn.functional.cross_entropy
 
 
 def network(seed=0, nn=nn):
@@ -18,38 +20,52 @@ def network(seed=0, nn=nn):
 
 def flat(model): return torch.cat([p.detach().flatten() for p in model.parameters()])
 
-def dropping(seed=0, opt_func=momentum, shuffle_seed=None, **kwargs):
+@pytest.fixture(autouse=True)
+def no_figures_left(): yield; plt.close('all')
+
+def quiet(dls=LISTS, model=None, loss_func=cross_entropy, opt_func=momentum, **kwargs):
+    "A learner that prints nothing."
+    learn = Learner(dls, model or network(), loss_func, opt_func, **{'metrics': losses.accuracy} | kwargs)
+    learn.logger, learn.bar = lambda row: None, False
+    return learn
+
+def sets(): return dataloader.Dataset(X[:200], Y[:200]), dataloader.Dataset(X[200:], Y[200:])
+
+def dropping(seed=0, **kwargs):
     "A learner whose fits depend on everything: momentum, dropout from the global stream, an order from its own."
     model = network(seed).append(nn.Dropout(0.1))
-    dls = get_dls(dataloader.Dataset(X[:200], Y[:200]), dataloader.Dataset(X[200:], Y[200:]), 16, torch.Generator().manual_seed(seed))
     torch.manual_seed(seed)
-    return Learner(dls, model, nn.functional.cross_entropy, opt_func, metrics=losses.accuracy, **{'logger': None} | kwargs)
+    return quiet(get_dls(*sets(), 16, torch.Generator().manual_seed(seed)), model, **kwargs)
 
-def same_fit(a, b):
-    assert torch.equal(flat(a.model), flat(b.model))
-    assert a.history.lrs == b.history.lrs and a.history.batch_losses == b.history.batch_losses and a.history.iters == b.history.iters
-    timeless = lambda h: [{k: v for k, v in row.items() if k != 'seconds'} for row in h]
-    assert timeless(a.history) == timeless(b.history)
+def at(event, f):
+    "A callback that calls `f` with the learner at each `event`."
+    cb = Callback()
+    setattr(cb, event, lambda: f(cb.learn))
+    return cb
+
+def usable(learn):
+    "It can fit and validate, nothing is left over, and it gets better."
+    assert [type(cb) for cb in learn.cbs] == list(Learner.default_cbs)
+    first = learn.validate()[0]
+    learn.fit(3, 0.05)
+    assert len(learn.recorder.rows) == 3 and learn.validate()[0] < first
+    assert all(p.isfinite().all() for p in learn.model.parameters())
 
 
 # ---- any mix of ours and PyTorch's
 
 LOADERS = [dataloader.DataLoader, utils.data.DataLoader]
-@pytest.mark.parametrize('mods, opt_class, sets', list(itertools.product([modules, nn], [optim.SGD, torch.optim.SGD], [dataloader.Dataset, utils.data.TensorDataset])))
-def test_any_mix_gives_the_same_fit(mods, opt_class, sets):
-    runs = []
+@pytest.mark.parametrize('mods, opt_class, data', list(itertools.product([modules, nn], [optim.SGD, torch.optim.SGD], [dataloader.Dataset, utils.data.TensorDataset])))
+def test_any_mix_gives_the_same_fit(mods, opt_class, data):
     for loader in LOADERS:
         model = network(nn=mods)
         model.load_state_dict(network().state_dict())
-        train = loader(sets(X[:200], Y[:200]), batch_size=32, shuffle=True, generator=torch.Generator().manual_seed(1))
-        valid = loader(sets(X[200:], Y[200:]), batch_size=16)
-        learn = Learner(DataLoaders(train, valid), model, nn.CrossEntropyLoss(), partial(opt_class, momentum=0.9), metrics=losses.accuracy, logger=None)
+        train = loader(data(X[:200], Y[:200]), batch_size=32, shuffle=True, generator=torch.Generator().manual_seed(1))
+        valid = loader(data(X[200:], Y[200:]), batch_size=16)
+        learn = quiet(DataLoaders(train, valid), model, nn.CrossEntropyLoss(), partial(opt_class, momentum=0.9))
         learn.fit(2, 0.1)
         learn.fit_one_cycle(2, 0.1)
-        runs.append((flat(model), learn.validate()))
-    torch.testing.assert_close(runs[0], runs[1], rtol=1e-5, atol=1e-6)
-    reference = fit_by_hand()
-    torch.testing.assert_close(runs[0][0], reference, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(flat(model), fit_by_hand(), rtol=1e-4, atol=1e-5)
 
 def fit_by_hand(_cache=[]):
     "The same by PyTorch alone: two epochs at 0.1, then fastai's cycle over two."
@@ -57,325 +73,566 @@ def fit_by_hand(_cache=[]):
     model = network()
     opt = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     dl = utils.data.DataLoader(utils.data.TensorDataset(X[:200], Y[:200]), batch_size=32, shuffle=True, generator=torch.Generator().manual_seed(1))
-    cos = lambda a, b, pos: a + (b - a)*(1 - torch.cos(torch.tensor(pos*torch.pi, dtype=torch.float64)).item())/2
-    valid = utils.data.DataLoader(utils.data.TensorDataset(X[200:], Y[200:]), batch_size=16)
     for epoch in range(4):
         for i, (xb, yb) in enumerate(dl):
-            if epoch >= 2:
-                pos = ((epoch - 2)*7 + i)/14
-                lr = cos(0.004, 0.1, pos*4) if pos < 0.25 else cos(0.1, 1e-6, (pos - 0.25)/0.75)
-                mom = cos(0.95, 0.85, pos*4) if pos < 0.25 else cos(0.85, 0.95, (pos - 0.25)/0.75)
-                opt.param_groups[0].update(lr=lr, momentum=mom)
+            if epoch >= 2: opt.param_groups[0].update(zip(('lr', 'momentum'), fastai_cycle(((epoch - 2)*7 + i)/14)))
             opt.zero_grad()
-            nn.functional.cross_entropy(model(xb), yb).backward()
+            cross_entropy(model(xb), yb).backward()
             opt.step()
-        list(valid)
     _cache.append(flat(model))
     return _cache[0]
 
-def test_a_checkpoint_of_ours_goes_on_with_pytorchs_optimizer(tmp_path):
-    a = dropping()
-    a.fit(3, 0.05, checkpoint=tmp_path/'a')
-    b = dropping(1, partial(torch.optim.SGD, momentum=0.9)).load(tmp_path/'a')
-    for learn in (a, b):
-        torch.manual_seed(3)
-        learn.dls.train.generator.manual_seed(3)
-        learn.fit(2, 0.05)
-    torch.testing.assert_close(flat(a.model), flat(b.model), rtol=1e-6, atol=1e-6)
+def fastai_cycle(pos):
+    "Rate and momentum of fastai's cycle with lr_max=0.1."
+    cos = lambda a, b, pos: a + (b - a)*(1 - math.cos(pos*math.pi))/2
+    if pos < 0.25: return cos(0.004, 0.1, pos*4), cos(0.95, 0.85, pos*4)
+    return cos(0.1, 1e-6, (pos - 0.25)/0.75), cos(0.85, 0.95, (pos - 0.25)/0.75)
 
-def test_other_optimizers_and_schedulers_of_pytorch():
-    learn = Learner(LISTS, network(), nn.functional.cross_entropy, torch.optim.Adam, logger=None)
-    assert learn.fit(3, 0.01)[-1]['train_loss'] < learn.history[0]['train_loss']
-    learn.fit_one_cycle(2, 0.02)
-    model = network()
-    opt = torch.optim.SGD(model.parameters(), lr=0.1)
-    h = fit(2, model, nn.functional.cross_entropy, opt, *LISTS, sched=torch.optim.lr_scheduler.StepLR(opt, 10), logger=None)
-    assert h.lrs == pytest.approx([0.1]*10 + [0.01]*10)
+def test_adam_cycles_its_first_beta():
+    seen = []
+    learn = quiet(opt_func=partial(torch.optim.Adam, betas=(0.9, 0.98)))
+    learn.fit_one_cycle(2, 0.1, cbs=at('before_step', lambda l: seen.append((l.opt.param_groups[0]['lr'], l.opt.param_groups[0]['betas']))))
+    assert [lr for lr, _ in seen] == pytest.approx([fastai_cycle(i/20)[0] for i in range(20)])
+    assert [b[0] for _, b in seen] == pytest.approx([fastai_cycle(i/20)[1] for i in range(20)]) and {b[1] for _, b in seen} == {0.98}
+    assert 'momentum' not in learn.opt.param_groups[0]
+
+def test_one_class():
+    assert Learner.__mro__ == (Learner, object)
+    assert all(e.startswith(('before_', 'after_')) for e in EVENTS) and len({*EVENTS}) == len(EVENTS) == 14
 
 
-# ---- fit
+# ---- means and validation
 
-def test_one_schedule_step_for_each_step():
-    calls = []
-    class Sched:
-        def step(self): calls.append(1)
-    fit(3, network(), nn.functional.cross_entropy, optim.SGD(network().parameters(), lr=0.), *LISTS, sched=Sched(), logger=None)
-    assert len(calls) == 30
+@pytest.mark.parametrize('bs', [1, 7, 30])
+def test_validation_weights_by_rows_whatever_the_batch(bs):
+    model, dl = network(), [(X[i:i+bs], Y[i:i+bs]) for i in range(200, 230, bs)]
+    exact = [cross_entropy(model(X[200:]), Y[200:]).item(), losses.accuracy(model(X[200:]), Y[200:]).item()]
+    assert validate(model, dl, cross_entropy, losses.accuracy) == pytest.approx(exact)
+    assert quiet([LISTS[0], dl], model).validate() == pytest.approx(exact)
+    assert quiet(model=model).validate(dl=dl) == pytest.approx(exact) and quiet(model=model).validate(ds_idx=0) != pytest.approx(exact)
 
-def test_gradients_left_over_from_before_do_no_harm():
-    weights = []
-    for stale in (False, True):
-        model = network()
-        if stale: nn.functional.cross_entropy(model(X), Y).backward()
-        fit(1, model, nn.functional.cross_entropy, optim.SGD(model.parameters(), lr=0.1), *LISTS, logger=None)
-        weights.append(flat(model))
-    assert torch.equal(*weights)
-
-def test_table_has_one_row_per_epoch_and_history_is_plain(capsys):
-    model = network()
-    h = fit(3, model, nn.functional.cross_entropy, optim.SGD(model.parameters(), lr=0.1), *LISTS)
-    out = capsys.readouterr()
-    assert [l.split()[0] for l in out.out.splitlines()] == ['epoch', '0', '1', '2'] and out.err == ''
-    assert out.out.split()[:5] == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
-    import json
-    assert json.loads(json.dumps(h))[2]['epoch'] == 2
-    assert {type(v) for row in h for v in row.values()} == {int, float}
-
-def test_two_metrics_of_one_name_both_count():
-    h = fit(1, network(), nn.functional.cross_entropy, optim.SGD(network().parameters(), lr=0.1), *LISTS, metrics=[lambda o, y: 1., lambda o, y: 2.], logger=None)
-    assert [v for k, v in h[0].items() if 'lambda' in k] == [1., 2.]
-
-def test_modes_come_back_even_after_an_error():
+def test_validate_leaves_modes_and_keeps_no_gradients():
     model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3), nn.Dropout())
     model[1].eval()
-    modes = [m.training for m in model.modules()]
-    def broken(out, yb): raise OSError('disk')
-    with pytest.raises(RuntimeError, match='metric broken raised OSError: disk'): validate(model, LISTS[1], nn.functional.cross_entropy, broken)
-    with pytest.raises(OSError): fit(1, model, broken, optim.SGD(model.parameters(), lr=0.1), *LISTS)
-    assert [m.training for m in model.modules()] == modes
+    modes, grads = [m.training for m in model.modules()], []
+    validate(model, LISTS[1], lambda out, yb: grads.append(out.requires_grad) or out.mean())
+    assert [m.training for m in model.modules()] == modes and grads == [False]
+
+def test_nothing_to_average():
+    with pytest.raises(ValueError, match='no batches'): validate(network(), [], cross_entropy)
+    with pytest.raises(ValueError, match='no batches'): Mean().values()
+
+def test_loaders():
+    labels = lambda *dls: [dl.one_batch()[1].tolist() for dl in dls]
+    a, b, c = [get_dls(*sets(), 64, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert labels(a) == labels(b) != labels(c) and labels(a) != labels(c)
+    first, second = labels(a, a)
+    assert first != second, 'two epochs have the same order'
+    assert [len(yb) for _, yb in a.train] == [64, 64, 64, 8] and [len(yb) for _, yb in a.valid] == [30] and len(a) == 2
+    assert torch.equal(next(iter(get_dls(sets()[0], sets()[0], 16).valid))[1], Y[:32])
+    assert DataLoaders(LISTS[0]).valid is None and DataLoaders(*LISTS, 'test')[2] == 'test'
+
+
+# ---- the loop
+
+def test_the_function_and_the_class_take_the_same_steps():
+    model, learn = network(), quiet(opt_func=optim.SGD)
+    rows = fit(3, model, cross_entropy, optim.SGD(model.parameters(), lr=0.1), *LISTS, losses.accuracy, logger=None)
+    learn.fit(3, 0.1)
+    assert torch.equal(flat(model), flat(learn.model)) and rows == learn.recorder.values
+
+def test_events_in_fastais_order():
+    seen, trace = [], Callback()
+    for e in EVENTS: setattr(trace, e, partial(seen.append, e))
+    quiet([LISTS[0][:1], LISTS[1]]).fit(2, cbs=trace)
+    train = 'before_train before_batch after_pred after_loss before_step after_step after_batch after_train'
+    valid = 'before_validate before_batch after_pred after_loss after_batch after_validate'
+    assert seen == ['before_fit', *f'before_epoch {train} {valid} after_epoch'.split()*2, 'after_fit']
+
+@pytest.mark.parametrize('stale', ['before the first fit', 'from a step that was cut'])
+def test_gradients_left_over_from_before_do_no_harm(stale):
+    a, b = quiet(), quiet()
+    if stale == 'before the first fit': cross_entropy(a.model(X), Y).backward()
+    else:
+        for learn in (a, b): learn.fit(0)
+        cross_entropy(a.model(X), Y).backward()
+    a.fit(1, 0.1), b.fit(1, 0.1)
+    assert torch.equal(flat(a.model), flat(b.model))
+
+def test_mode_and_gradients_are_seen_from_inside_the_loss():
+    seen = []
+    learn = quiet(loss_func=lambda out, yb: seen.append((learn.model.training, torch.is_grad_enabled())) or cross_entropy(out, yb))
+    learn.fit(2)
+    assert seen == ([(True, True)]*10 + [(False, False)])*2
+    learn.get_preds(0), learn.validate(0)
+    assert set(seen[22:]) == {(False, False)}
+
+def test_optimizer_options_of_a_fit():
+    learn = quiet(lr=0.3)
+    learn.fit(0)
+    opt = learn.opt
+    assert opt.param_groups[0]['lr'] == 0.3 and opt.param_groups[0]['momentum'] == 0.9
+    learn.fit(0, 0.2, wd=0.1)
+    assert learn.opt is opt and opt.param_groups[0]['lr'] == 0.2 and opt.param_groups[0]['weight_decay'] == 0.1
+    learn.fit(0)
+    assert opt.param_groups[0]['lr'] == 0.3 and opt.param_groups[0]['weight_decay'] == 0.1
+
+def test_the_recorded_rate_is_that_of_the_step():
+    seen, learn = [], quiet()
+    learn.fit_one_cycle(3, 0.1, cbs=at('before_step', lambda l: seen.append([l.opt.param_groups[0][k] for k in ('lr', 'momentum')])))
+    assert [lr for lr, _ in seen] == learn.recorder.lrs
+    for i, pair in enumerate(seen): assert pair == pytest.approx(fastai_cycle(i/30))
+    learn.fit(1, cbs=ParamScheduler({'lr': lambda pct: 0.1*(1 - pct)}))
+    assert learn.recorder.lrs == pytest.approx([0.1*(1 - i/10) for i in range(10)])
+
+def test_a_cycle_moves_no_momentum_where_there_is_none():
+    learn = quiet(opt_func=optim.SGD)
+    learn.fit_one_cycle(1, 0.1, cbs=at('before_step', lambda l: l.opt.param_groups[0]['momentum'] == 0 or pytest.fail()))
+    assert learn.opt.param_groups[0]['momentum'] == 0
+
+def test_options_of_a_cycle():
+    learn = quiet()
+    learn.fit_one_cycle(2, 0.1, div=10, div_final=100, pct_start=0.5, moms=(0.9, 0.8, 0.7), wd=0.01)
+    lrs = learn.recorder.lrs
+    assert (lrs[0], lrs[10], lrs[5]) == pytest.approx((0.01, 0.1, 0.055)) and 0.001 < lrs[-1] < 0.005
+    assert learn.opt.param_groups[0]['weight_decay'] == 0.01 and 0.7 < learn.opt.param_groups[0]['momentum'] < 0.71
+    assert [cos_cycle(0.25, 1, 2, 0, p) for p in (0, 0.25, 1)] == [1, 2, 0]
+
+def test_records_smooth_as_fastai():
+    learn, raw = quiet(), []
+    learn.fit(2, 0.1, cbs=at('after_step', lambda l: raw.append(l.loss.item())))
+    val, smooth = 0., []
+    for i, loss in enumerate(raw, 1):
+        val = val*0.98 + loss*0.02
+        smooth.append(val/(1 - 0.98**i))
+    assert learn.recorder.losses == pytest.approx(smooth) and learn.recorder.iters == [10, 20]
+    train, valid, acc = learn.recorder.values[1]
+    assert train == pytest.approx(sum(raw[10:])/10) and [valid, acc] == learn.validate()
+    assert json.loads(json.dumps(learn.recorder.rows))[1] == dict(epoch=1, train_loss=train, valid_loss=valid, accuracy=acc)
+
+def test_validating_later_does_not_rewrite_the_record():
+    learn = quiet()
+    learn.fit(1)
+    row = dict(learn.recorder.rows[0])
+    learn.validate(0)
+    assert learn.recorder.rows == [row]
+
+def test_metrics_one_several_partial_and_of_one_name():
+    def far(out, yb, k=0): return float(k)
+    for metrics, names in ((None, []), (far, ['far']), ([partial(far, k=1), partial(far, k=2)], ['far', 'far_1']), ([nn.MSELoss(), far], ['MSELoss', 'far'])):
+        learn = quiet(metrics=metrics, loss_func=lambda out, yb: out.square().mean())
+        if 'MSELoss' in names: learn.metrics[0].forward = lambda out, yb: out.mean()
+        learn.fit(1)
+        assert list(learn.row) == ['epoch', 'train_loss', 'valid_loss', *names] and len(learn.final_record) == 1 + len(names)
+    learn = quiet(metrics=[partial(far, k=1), partial(far, k=2)])
+    learn.fit(1)
+    assert learn.recorder.values[0][2:] == [1, 2] and learn.row['far_1'] == 2
 
 def test_several_inputs():
     class Sum(nn.Module):
         def __init__(self): super().__init__(); self.l = nn.Linear(6, 3)
         def forward(self, a, b): return self.l(a + b)
     batches = [(X[:20], X[20:40], Y[:20])]
-    learn = Learner([batches, batches], Sum(), nn.functional.cross_entropy, logger=None)
-    assert len(learn.fit(2, 0.1)) == 2 and learn.get_preds()[0].shape == (20, 3)
+    learn = quiet([batches, batches], Sum())
+    learn.fit(2, 0.1)
+    assert learn.get_preds()[0].shape == (20, 3) and len(validate(learn.model, batches, cross_entropy)) == 1
 
-def test_nan_keeps_the_weights_from_before_the_step():
-    poisoned = [*LISTS[0][:4], (X[:20]*float('nan'), Y[:20])]
-    a, b = network(), network()
-    with pytest.raises(FloatingPointError, match=r'loss is nan at step 4 \(epoch 0\), learning rate 0.1; .* Try a lower rate'):
-        fit(1, a, nn.functional.cross_entropy, optim.SGD(a.parameters(), lr=0.1), poisoned)
-    fit(1, b, nn.functional.cross_entropy, optim.SGD(b.parameters(), lr=0.1), poisoned[:4], logger=None)
-    assert torch.equal(flat(a), flat(b))
-
-def test_weights_already_spoiled_go_back_to_the_start_of_the_epoch():
-    model, start = network(), flat(network())
-    root = lambda out, yb: out.abs().sum().mul(0).sqrt() # its value is 0, its gradient nan
-    with pytest.raises(FloatingPointError, match='step 1'): fit(1, model, root, optim.SGD(model.parameters(), lr=0.1), *LISTS)
-    assert torch.equal(flat(model), start)
-
-@pytest.mark.parametrize('change, error, words', [
-    (dict(epochs=-1), ValueError, 'epochs'),
-    (dict(train_dl=[]), ValueError, 'train_dl'), (dict(valid_dl=[]), ValueError, 'valid_dl'), (dict(train_dl=iter(())), ValueError, 'train_dl'),
-    (dict(loss_func=lambda o, y: o), ValueError, r'loss_func.*\(20, 3\)'), (dict(loss_func=lambda o, y: 1.), ValueError, 'loss_func.*float'),
-    (dict(metrics=lambda o, y: o), RuntimeError, 'metric <lambda>')])
-def test_bad_input(change, error, words):
-    model = network()
-    args = dict(epochs=1, model=model, loss_func=nn.functional.cross_entropy, opt=optim.SGD(model.parameters(), lr=0.1), train_dl=LISTS[0], valid_dl=LISTS[1])
-    with pytest.raises(error, match=words): fit(**args | change, logger=None)
-
-@pytest.mark.parametrize('call', [lambda l: l.fit(-1), lambda l: l.fit(1, -0.1), lambda l: l.fit(1, float('nan')), lambda l: l.fit(1, slice(1, 2)), lambda l: l.fit_one_cycle(-1),
-                                  lambda l: l.fit_one_cycle(1, 0.1, pct_start=2), lambda l: l.lr_find(1, 0.1), lambda l: l.lr_find(num_it=-5)])
-def test_bad_input_to_the_learner_changes_nothing(call):
-    learn = dropping()
-    learn.fit(1, 0.1)
-    before, history = flat(learn.model), learn.history
-    with pytest.raises((ValueError, TypeError)): call(learn)
-    assert torch.equal(flat(learn.model), before) and learn.opt.param_groups[0]['lr'] == 0.1 and learn.history is history
-
-def test_other_bad_input():
-    with pytest.raises(ValueError, match='no batches'): validate(network(), [], nn.functional.cross_entropy)
-    with pytest.raises(ValueError, match=r'got shape \(30,\)'): validate(network(), LISTS[1], nn.CrossEntropyLoss(reduction='none'))
-    with pytest.raises(ValueError, match='a loader to train on'): DataLoaders()
-    with pytest.raises(ValueError, match='0 batches in an epoch'): dropping().resume(dropping().save(os.path.join(tempfile.mkdtemp(), 'new')))
-    assert fit(0, network(), nn.functional.cross_entropy, optim.SGD(network().parameters(), lr=0.1), *LISTS) == []
-
-def test_generators_are_found_wherever_loaders_keep_them():
-    g, h = torch.Generator(), torch.Generator()
-    ours, theirs = [m.DataLoader(X, 10, shuffle=True, generator=g) for m in (dataloader, utils.data)]
-    assert learner._generators([ours, theirs]) == [g]
-    sampler = utils.data.RandomSampler(X, generator=h)
-    inside = utils.data.DataLoader(X, batch_sampler=utils.data.BatchSampler(sampler, 10, False))
-    assert set(learner._generators([inside, ours])) == {g, h} and learner._generators(LISTS) == []
-
-def test_lr_find_puts_back_gradients_and_mode():
-    learn = dropping()
-    learn.fit(1, 0.1)
-    learn.model.eval()
-    grads = [p.grad for p in learn.model.parameters()]
-    learn.lr_find(show_plot=False)
-    assert all(p.grad is g for p, g in zip(learn.model.parameters(), grads)) and not learn.model.training
-
-def test_lr_find_changes_nothing_of_a_learner_in_use():
-    learners = []
-    for look in (True, False):
-        learn = dropping()
-        learn.fit_one_cycle(2, 0.05)
-        opt, history = learn.opt, learn.history
-        if look: assert 1e-7 < learn.lr_find(show_plot=False).valley < 10
-        assert learn.opt is opt and learn.history is history
-        learn.fit(2)
-        learners.append(learn)
-    same_fit(*learners)
+def test_fastbook_chapter_4(capsys):
+    x, y = X, (X[:, :1] > 0).float()
+    def mnist_loss(predictions, targets):
+        predictions = predictions.sigmoid()
+        return torch.where(targets==1, 1-predictions, predictions).mean()
+    def batch_accuracy(xb, yb): return ((xb.sigmoid()>0.5) == yb).float().mean()
+    dset, valid_dset = list(zip(x[:200], y[:200])), list(zip(x[200:], y[200:]))
+    dl, valid_dl = dataloader.DataLoader(dset, batch_size=256), dataloader.DataLoader(valid_dset, batch_size=256)
+    dls = DataLoaders(dl, valid_dl)
+    lr = 1.
+    learn = Learner(dls, nn.Linear(6, 1), opt_func=optim.SGD, loss_func=mnist_loss, metrics=batch_accuracy)
+    learn.fit(10, lr=lr)
+    simple_net = nn.Sequential(nn.Linear(6, 30), nn.ReLU(), nn.Linear(30, 1))
+    learn = Learner(dls, simple_net, opt_func=optim.SGD, loss_func=mnist_loss, metrics=batch_accuracy)
+    learn.fit(40, 0.1)
+    assert [len(v) for v in learn.recorder.values] == [3]*40 and learn.recorder.values[-1][2] > 0.5
+    assert learn.model[0].weight.shape == (30, 6) and len(capsys.readouterr().out.splitlines()) == 50
 
 
-# ---- Ctrl-C
+# ---- callbacks
 
-def run_child(code, *args, **kwargs):
-    return subprocess.Popen([sys.executable, '-c', textwrap.dedent(code), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            cwd=os.path.dirname(__file__), **kwargs)
+@pytest.mark.parametrize('cb, words', [(lambda: None, 'no object of a Callback'), (Recorder, 'no object of a Callback'), (1, 'no object of a Callback')])
+@pytest.mark.parametrize('where', ['init', 'fit', 'several', 'cycle', 'add_cb'])
+def test_what_is_no_callback_is_refused_before_the_first_step(cb, words, where):
+    learn = quiet()
+    start = flat(learn.model)
+    with pytest.raises(TypeError, match=words):
+        if where == 'init': Learner(LISTS, network(), cross_entropy, cbs=cb)
+        if where == 'fit': learn.fit(1, cbs=cb)
+        if where == 'several': learn.fit(1, cbs=[Callback(), cb])
+        if where == 'cycle': learn.fit_one_cycle(1, cbs=[cb])
+        if where == 'add_cb': learn.add_cb(cb)
+    assert torch.equal(flat(learn.model), start)
+    usable(learn)
 
-def test_ctrl_c_ends_a_fit_and_keeps_its_history():
-    child = run_child('''
-        import time, test_learner as t
-        learn = t.dropping(logger=lambda row: print(row, flush=True))
-        h = learn.fit(10**6, 0.01, cbs=[lambda h: time.sleep(0.02)])
-        assert h is learn.history and len(h) == len(h.iters) > 2, len(h)
-        assert learn.model.training
-        print('end')''')
-    lines = [child.stdout.readline() for _ in range(5)]
+def test_a_misspelt_event_is_refused():
+    class Typo(Callback):
+        def after_bacth(self): pass
+    with pytest.raises(ValueError, match='after_bacth'): quiet(cbs=Typo())
+
+def test_callbacks_come_one_or_several_for_good_or_for_a_fit():
+    count = []
+    one, two = at('after_fit', lambda l: count.append(1)), at('after_fit', lambda l: count.append(2))
+    learn = quiet(cbs=one)
+    learn.fit(1, cbs=two)
+    learn.fit(1, cbs=[two])
+    learn.fit(1)
+    learn.add_cb(two)
+    learn.remove_cb(one)
+    learn.fit(0)
+    assert count == [1, 2, 1, 2, 1, 2] and one.learn is learn
+    learn.remove_cb(Recorder)
+    assert not any(isinstance(cb, Recorder) for cb in learn.cbs)
+
+@pytest.mark.parametrize('event', EVENTS)
+@pytest.mark.parametrize('error', [ZeroDivisionError, KeyboardInterrupt, CancelFitException])
+def test_a_callback_that_raises_leaves_the_learner_usable(event, error):
+    def strike(l): raise error('struck')
+    learn, ended = quiet(), []
+    cbs = [at('after_fit', lambda l: ended.append(1)), at(event, strike)]
+    if error is CancelFitException and event != 'after_fit': learn.fit(1, 0.05, cbs=cbs)
+    else:
+        with pytest.raises(error) as info: learn.fit(1, 0.05, cbs=cbs)
+        if event != 'after_fit': assert 'The fit stopped in epoch 0, batch' in info.value.__notes__[0]
+    assert ended == [1]
+    learn.plot_loss()
+    usable(learn)
+
+def test_ctrl_c_says_where_it_came():
+    code = '''
+        import test_learner as t
+        learn = t.quiet()
+        learn.logger = lambda row: print(row, flush=True)
+        try: learn.fit(10**6, 0.01)
+        except KeyboardInterrupt as e: print(e.__notes__[0])
+        assert len(learn.recorder.rows) > 2
+        t.usable(learn)
+        print('end')'''
+    child = subprocess.Popen([sys.executable, '-c', textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=os.path.dirname(__file__))
+    for _ in range(4): child.stdout.readline()
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert out.splitlines()[-2].startswith('Ctrl-C in epoch') and out.splitlines()[-1] == 'end' and lines[0].split()[0] == 'epoch'
+    assert out.splitlines()[-1] == 'end' and any(l.startswith('The fit stopped in epoch') for l in out.splitlines())
 
 
-# ---- SIGKILL
+# ---- things that go wrong
 
-EPOCHS = 16
-def night(path):
-    "The fit of a night: go on if there is something to go on from. The last thing is the result, in a file of its own."
-    torch.set_num_threads(1)
-    learn = dropping(0 if not path.exists() else random.randrange(10**6))
-    slow = [lambda h: time.sleep(0.05)]
-    if path.exists(): learn.resume(path, cbs=slow)
-    else: learn.fit_one_cycle(EPOCHS, 0.1, cbs=slow, checkpoint=path)
-    learn.save(path.with_name('result.pth'))
+class Poison(Callback):
+    "In one batch of one epoch, inputs of nan; or a loss whose value is fine and whose gradient is nan."
+    def __init__(self, epoch, iter, how='input'): self.place, self.how = (epoch, iter), how
+    def here(self): return self.learn.training and (self.learn.epoch, self.learn.iter) == self.place
+    def before_batch(self):
+        if self.here() and self.how == 'input': self.learn.xb = [x*math.nan for x in self.learn.xb]
+    def after_loss(self):
+        if self.here() and self.how == 'gradient': self.learn.loss = self.learn.loss + self.learn.pred.abs().sum().mul(0).sqrt()
 
-def test_killed_at_any_moment_a_fit_ends_with_the_same_weights(tmp_path):
-    whole = dropping()
-    whole.fit_one_cycle(EPOCHS, 0.1)
-    ctx = mp.get_context('forkserver') # which has torch loaded, so that a child starts at once
-    ctx.set_forkserver_preload(['torch', 'minisgd.learner', 'test_learner'])
-    clock, kills, path = random.Random(0), 0, tmp_path/'night.pth'
-    for _ in range(60):
-        child = ctx.Process(target=night, args=(path,))
-        child.start()
-        child.join(clock.uniform(0.02, 0.25) if kills < 12 else None)
-        if child.exitcode is None:
-            os.kill(child.pid, signal.SIGKILL)
-            child.join()
-        if child.exitcode == 0: break
-        assert child.exitcode == -signal.SIGKILL, child.exitcode
-        kills += 1
-    assert kills >= 3 and child.exitcode == 0
-    same_fit(dropping(5).load(tmp_path/'result.pth'), whole)
+@pytest.mark.parametrize('how', ['input', 'gradient'])
+@pytest.mark.parametrize('place', [(0, 0), (0, 4), (1, 0), (1, 9)])
+@pytest.mark.parametrize('dls', [LISTS, LISTS[:1]])
+def test_a_nan_puts_back_weights_and_optimizer(how, place, dls):
+    a, b = quiet(dls), quiet(dls)
+    with pytest.raises(FloatingPointError, match='back at the start of the epoch. Try a lower rate'): a.fit(3, 0.05, cbs=Poison(*place, how))
+    b.fit(place[0], 0.05)
+    assert torch.equal(flat(a.model), flat(b.model))
+    for learn in (a, b): learn.fit(2, 0.05)
+    assert torch.equal(flat(a.model), flat(b.model)), 'the momentum was not put back'
 
-@pytest.mark.parametrize('where', ['write', 'flush', 'fsync', 'replace'])
-def test_a_kill_while_saving_leaves_the_last_checkpoint(tmp_path, where, monkeypatch):
-    whole = dropping()
-    whole.fit(4, 0.1)
-    saves = []
-    class Killed(BaseException): pass
-    def strike(*args):
-        saves.append(1)
-        if len(saves) == 3: raise Killed
-    def torn(state, f):
-        strike()
-        real_save(state, f)
-    def half(state, f):
-        saves.append(1)
-        if len(saves) != 3: return real_save(state, f)
-        import io
-        buffer = io.BytesIO()
-        real_save(state, buffer)
-        f.write(buffer.getvalue()[:2000])
-        f.flush()
-        raise Killed
-    real_save, real_fsync, real_replace = torch.save, os.fsync, os.replace
-    if where == 'write': monkeypatch.setattr(torch, 'save', half)
-    if where == 'flush': monkeypatch.setattr(torch, 'save', torn)
-    if where == 'fsync': monkeypatch.setattr(os, 'fsync', lambda fd: (strike(), real_fsync(fd)))
-    if where == 'replace': monkeypatch.setattr(os, 'replace', lambda a, b: (strike(), real_replace(a, b)))
-    with pytest.raises(Killed): dropping().fit(4, 0.1, checkpoint=tmp_path/'c')
-    monkeypatch.undo()
-    again = dropping(9)
-    again.resume(tmp_path/'c')
-    same_fit(again, whole)
+def test_nan_in_the_validation_data_shows_and_stops_nothing():
+    learn = quiet([LISTS[0], [(X[:20]*math.nan, Y[:20])]])
+    learn.fit(2, 0.05)
+    assert math.isnan(learn.row['valid_loss']) and learn.row['train_loss'] < 1.1
 
-def test_a_finished_fit_resumes_to_nothing_and_a_new_fit_is_new(tmp_path):
-    a = dropping()
-    a.fit_one_cycle(2, 0.1, checkpoint=tmp_path/'c')
-    before = flat(a.model)
-    assert len(a.resume(tmp_path/'c')) == 2 and torch.equal(flat(a.model), before)
-    assert len(a.fit(1)) == 1 and a.sched is None
+def test_a_dead_network_is_noticed_and_a_live_one_is_not():
+    with pytest.warns(UserWarning, match='network dead'): quiet([LISTS[0]*20, LISTS[1]], opt_func=optim.SGD).fit(1, 10.)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        learn = quiet(opt_func=optim.SGD)
+        learn.fit(5, 0.1)
+        learn.fit(3, 0.1)
+        learn.lr_find(show_plot=False)
 
-@pytest.mark.parametrize('loader', LOADERS)
-def test_resume_with_an_order_from_the_global_generator(tmp_path, loader):
-    def make(seed):
-        model = network(seed)
-        train = loader(dataloader.Dataset(X[:200], Y[:200]), batch_size=16, shuffle=True)
-        return Learner(DataLoaders(train, LISTS[1]), model, nn.functional.cross_entropy, momentum, logger=None)
-    def cut(h):
-        if len(h) == 2: raise ZeroDivisionError
-    whole, half = make(0), make(0)
-    torch.manual_seed(0); whole.fit(4, 0.05)
-    torch.manual_seed(0)
-    with pytest.raises(ZeroDivisionError): half.fit(4, 0.05, cbs=[cut], checkpoint=tmp_path/'c')
-    other = make(5)
-    other.resume(tmp_path/'c')
-    same_fit(other, whole)
+@pytest.mark.parametrize('what, error, words', [
+    (dict(metrics=lambda out, yb: 1/0), ZeroDivisionError, 'division'), (dict(metrics=lambda out, yb: out), ValueError, 'only one element'),
+    (dict(loss_func=lambda out, yb: out), RuntimeError, 'a Tensor with 60 elements'), (dict(dls=[[], LISTS[1]]), ValueError, 'no batches'), (dict(dls=[LISTS[0], []]), ValueError, 'no batches'),
+    (dict(dls=[iter(LISTS[0]), LISTS[1]]), ValueError, 'used up')])
+def test_faults_are_told_and_leave_a_learner(what, error, words):
+    learn = quiet(**what)
+    with pytest.raises(error, match=words) as info: learn.fit(2, 0.05)
+    assert 'The fit stopped in epoch' in info.value.__notes__[-1]
+    learn.metrics, learn.loss_func, learn.dls = [losses.accuracy], cross_entropy, DataLoaders(*LISTS)
+    usable(learn)
 
+def test_one_row_left_over():
+    normed = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    learn = quiet(get_dls(dataloader.Dataset(X[:129], Y[:129]), sets()[1], 64), normed)
+    with pytest.raises(ValueError, match='more than 1 value per channel') as info: learn.fit(1)
+    assert 'epoch 0, batch 2' in info.value.__notes__[0]
+    learn.dls = DataLoaders(*LISTS)
+    usable(learn)
+    learn = quiet(get_dls(dataloader.Dataset(X[:129], Y[:129]), sets()[1], 64))
+    learn.fit(2)
+    assert learn.get_preds(0)[1].tolist() == Y[:129].tolist()
 
-# ---- files that are not checkpoints
+def test_a_loader_without_a_length():
+    class Stream:
+        def __iter__(self): return iter(LISTS[0])
+    learn = quiet([Stream(), LISTS[1]])
+    with pytest.raises(TypeError, match='len'): learn.fit_one_cycle(1)
+    assert 0 < learn.lr_find(show_plot=False).valley < 10
+    usable(learn)
 
-def test_every_truncation_is_refused_and_changes_nothing(tmp_path):
-    learn = dropping()
+@pytest.mark.parametrize('call', [lambda l: l.fit(-1), lambda l: l.fit(1, -0.1), lambda l: l.fit(1, float('nan')), lambda l: l.fit(1, slice(1, 2)), lambda l: l.fit(1.5),
+                                  lambda l: l.fit_one_cycle(-1), lambda l: l.lr_find(1, 0.1), lambda l: l.lr_find(num_it=-5), lambda l: l.lr_find(num_it=5)])
+def test_bad_input_changes_nothing(call):
+    learn = quiet()
     learn.fit(1, 0.1)
-    path = learn.save(tmp_path/'c')
-    assert path == tmp_path/'c.pth' and os.listdir(tmp_path) == ['c.pth']
-    data, before = path.read_bytes(), flat(learn.model)
-    for n in (0, 1, 100, len(data)//2, len(data)-1):
-        path.write_bytes(data[:n])
-        with pytest.raises(ValueError, match='no whole checkpoint'): learn.load(path)
-    for k in range(0, len(data), len(data)//40):
-        path.write_bytes(data[:k] + bytes([data[k] ^ 0xff]) + data[k+1:])
-        try: learn.load(path)
-        except ValueError: pass # some bytes of a zip file mean nothing
-        assert torch.equal(flat(learn.model), before)
-
-def test_foreign_files(tmp_path):
-    learn = dropping()
     before = flat(learn.model)
-    class Evil:
-        def __reduce__(self): return os.mkdir, (str(tmp_path/'executed'),)
-    for i, thing in enumerate([network().state_dict(), [1, 2], torch.ones(3), dict(format='other'), Evil()]):
-        torch.save(thing, tmp_path/f'{i}.pth')
-        with pytest.raises(ValueError, match='checkpoint|not written by'): learn.load(tmp_path/f'{i}.pth')
-    with pytest.raises(FileNotFoundError): learn.load(tmp_path/'nowhere')
-    assert not (tmp_path/'executed').exists() and torch.equal(flat(learn.model), before) and learn.opt is None
-
-def test_checkpoints_of_another_learner(tmp_path):
-    a = dropping()
-    a.fit(1, 0.1, checkpoint=tmp_path/'a')
-    wider = Learner(a.dls, nn.Sequential(nn.Linear(6, 17), nn.ReLU(), nn.Linear(17, 3)), nn.functional.cross_entropy, logger=None)
-    with pytest.raises(ValueError, match='another model: 0.weight'): wider.load(tmp_path/'a')
-    with pytest.raises(ValueError, match='optimizer SGD, not Adam'): dropping(0, torch.optim.Adam).load(tmp_path/'a')
-    with pytest.raises(ValueError, match='with 1 random generators, not 0'): Learner(LISTS, dropping().model, nn.functional.cross_entropy).load(tmp_path/'a')
-    def cut(h): raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError): a.fit(3, 0.1, cbs=[cut], checkpoint=tmp_path/'b')
-    shorter = dropping()
-    shorter.dls.loaders[0] = dataloader.DataLoader(dataloader.Dataset(X[:100], Y[:100]), batch_size=16, shuffle=True, generator=torch.Generator())
-    with pytest.raises(ValueError, match='13 batches in an epoch, the training loader has 7'): shorter.resume(tmp_path/'b')
+    with pytest.raises((ValueError, TypeError)): call(learn)
+    assert torch.equal(flat(learn.model), before)
+    usable(learn)
 
 
-# ---- the progress bar
+# ---- predictions
+
+@pytest.mark.parametrize('make', [
+    lambda ds: dataloader.DataLoader(ds, 32, shuffle=True, drop_last=True), lambda ds: utils.data.DataLoader(ds, 32, shuffle=True, drop_last=True),
+    lambda ds: utils.data.DataLoader(ds, batch_size=None, sampler=utils.data.BatchSampler(utils.data.RandomSampler(ds), 32, True)),
+    lambda ds: utils.data.DataLoader(ds, batch_sampler=utils.data.BatchSampler(utils.data.RandomSampler(ds), 32, True)),
+    lambda ds: dataloader.DataLoader(ds, 300, shuffle=True, drop_last=True)])
+def test_predictions_of_all_rows_in_order(make):
+    learn = quiet(DataLoaders(make(utils.data.TensorDataset(X[:200], Y[:200])), *LISTS[1:]))
+    preds, targets = learn.get_preds(0)
+    torch.testing.assert_close(preds, learn.model(X[:200]))
+    assert targets.tolist() == Y[:200].tolist() and not preds.requires_grad
+    assert learn.get_preds()[1].tolist() == learn.get_preds(dl=LISTS[1])[1].tolist() == Y[200:].tolist()
+
+def test_predictions_keep_to_a_samplers_rows():
+    ds = utils.data.TensorDataset(X, Y)
+    valid = utils.data.DataLoader(ds, 16, sampler=range(200, 230))
+    assert quiet(DataLoaders(LISTS[0], valid)).get_preds()[1].tolist() == Y[200:].tolist()
+
+def test_predictions_leave_no_callback_behind():
+    learn = quiet()
+    learn.get_preds()
+    usable(learn)
+
+
+# ---- looking for a rate
+
+def fastai_valley(losses):
+    "The index of fastai's `valley`, as it is written there."
+    n = len(losses)
+    max_start, max_end, lds = 0, 0, [1]*n
+    for i in range(1, n):
+        for j in range(0, i):
+            if losses[i] < losses[j] and lds[i] < lds[j] + 1: lds[i] = lds[j] + 1
+            if lds[max_end] < lds[i]:
+                max_end = i
+                max_start = max_end - lds[max_end]
+    sections = (max_end - max_start)/3
+    return max_start + int(sections) + int(sections/2)
+
+def test_the_valley_is_fastais():
+    g = torch.Generator().manual_seed(0)
+    for n in (20, 85, 175):
+        for _ in range(20):
+            curve = (torch.rand(n, generator=g) + torch.linspace(2, 0, n)).tolist()
+            assert valley(curve) == max(0, fastai_valley(curve))
+
+def state(learn):
+    g = learn.dls.train.generator
+    return [learn.model.state_dict(), learn.opt and learn.opt.state_dict(), torch.get_rng_state(), g.get_state()]
+
+@pytest.mark.parametrize('fitted', [False, True])
+def test_lr_find_leaves_no_trace(fitted):
+    learn = dropping()
+    if fitted:
+        learn.fit_one_cycle(2, 0.05)
+        cross_entropy(learn.model(X), Y).backward()
+    learn.model.eval()
+    before = pickle.loads(pickle.dumps(state(learn)))
+    opt, record, grads, rows = learn.opt, learn.recorder.losses, [p.grad for p in learn.model.parameters()], learn.recorder.rows
+    assert 1e-7 < learn.lr_find(show_plot=False).valley < 10
+    torch.testing.assert_close(state(learn), before, rtol=0, atol=0)
+    assert learn.opt is opt and learn.recorder.losses is record and learn.recorder.rows is rows and not learn.model.training
+    assert all(p.grad is g for p, g in zip(learn.model.parameters(), grads))
+    usable(learn)
+
+def test_lr_find_goes_on_from_the_optimizers_state_and_reads_the_learners_rows():
+    a, b = dropping(), dropping()
+    for learn in (a, b): learn.fit(3, 0.1)
+    b.create_opt()
+    assert a.lr_find(show_plot=False, num_it=60) and b.opt is not None
+    seen = []
+    dls = get_dls(*sets(), 16, torch.Generator().manual_seed(0))
+    quiet(dls, loss_func=lambda out, yb: seen.append(yb) or cross_entropy(out, yb)).lr_find(show_plot=False)
+    assert torch.equal(seen[0], get_dls(*sets(), 16, torch.Generator().manual_seed(0)).one_batch()[1])
+
+def test_lr_find_stops_at_an_explosion_or_not():
+    steps = lambda **kw: [calls.clear(), quiet(loss_func=lambda out, yb: calls.append(1) or cross_entropy(out, yb)).lr_find(end_lr=1e4, show_plot=False, **kw), len(calls)][2]
+    calls = []
+    assert steps() < 100 and steps(stop_div=False) == 100 and steps(stop_div=False, num_it=50) == 50
+
+
+# ---- plots
+
+@pytest.fixture
+def shown(monkeypatch):
+    "What was shown: the axes of each figure."
+    axes = []
+    monkeypatch.setattr(plt, 'show', lambda: (axes.append(plt.gca()), plt.close()))
+    return axes
+
+def test_a_plot_asked_for_is_drawn(shown):
+    learn = quiet()
+    learn.fit(2, 0.1)
+    learn.plot_loss(skip_start=3)
+    steps, valid = shown[0].lines
+    assert list(steps.get_xdata()) == list(range(3, 20)) and list(steps.get_ydata()) == learn.recorder.losses[3:]
+    assert list(valid.get_xdata()) == [10, 20] and list(valid.get_ydata()) == [row['valid_loss'] for row in learn.recorder.rows]
+    learn.plot_loss(with_valid=False)
+    assert len(shown[1].lines) == 1 and shown[1].get_xlabel() and shown[1].get_ylabel()
+    lr = learn.lr_find().valley
+    curve, dot = shown[2].lines
+    assert dot.get_xdata()[0] == lr and len(curve.get_xdata()) > 20 and dot.get_ydata()[0] in curve.get_ydata() and shown[2].get_xscale() == 'log'
+    learn.lr_find(show_plot=False)
+    assert len(shown) == 3
+
+def test_a_plot_before_there_is_anything_to_draw(shown):
+    learn = quiet()
+    learn.plot_loss()
+    learn.fit(0)
+    learn.plot_loss()
+    def stop(l): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=at('after_step', stop))
+    learn.plot_loss()
+    quiet(LISTS[:1]).plot_loss()
+    assert len(shown) == 4
+
+
+# ---- rows and the bar
+
+def test_rows_are_printed_and_silence_is_silent(capsys):
+    learn = Learner(LISTS, network(), cross_entropy, metrics=losses.accuracy)
+    learn.fit(2, 0.1)
+    out = capsys.readouterr()
+    assert [l.split()[::2] for l in out.out.splitlines()] == [['epoch', 'train_loss', 'valid_loss', 'accuracy']]*2 and out.err == ''
+    with learn.no_bar(): learn.fit(1)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with learn.no_logging() as same: learn.fit(1)
+    assert capsys.readouterr().out == '' and same is learn and learn.bar and learn.logger is print
+    fit(1, network(), cross_entropy, optim.SGD(network().parameters(), lr=0.1), LISTS[0])
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+def slow(l):
+    import time
+    time.sleep(0.03)
 
 @pytest.mark.skipif(not hasattr(os, 'openpty'), reason='no terminals here')
-def test_bar_on_a_terminal_leaves_nothing():
+@pytest.mark.parametrize('bar', [True, False])
+def test_bar_on_a_terminal_leaves_nothing(bar):
     import fcntl, struct, termios
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
-    child = subprocess.Popen([sys.executable, '-c', 'import time, test_learner as t\nt.dropping(logger=print).fit(6, 0.01, cbs=[lambda h: time.sleep(0.4)])'],
-                             stdout=subprocess.PIPE, stderr=slave, cwd=os.path.dirname(__file__), text=True)
+    code = f'import test_learner as t\nlearn = t.quiet()\nlearn.logger, learn.bar = print, {bar}\nlearn.fit(3, 0.01, cbs=t.at("after_batch", t.slow))'
+    child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=slave, cwd=os.path.dirname(__file__), text=True)
     os.close(slave)
     seen = b''
     try:
         while chunk := os.read(master, 4096): seen += chunk
     except OSError: pass # the other end has closed
     out = child.communicate(timeout=60)[0]
-    assert b'%|' in seen # there was a bar
-    assert seen.rsplit(b'\r', 2)[-2].strip() == b'' and seen.endswith(b'\r') # and then blanks
-    assert '%|' not in out and len(out.splitlines()) == 7
+    assert ('░' in seen.decode()) == bar and '░' not in out and len(out.splitlines()) == 3
+    if bar: assert seen.rsplit(b'\r', 2)[-2].strip() == b'' and seen.endswith(b'\r') # at last blanks
+
+@pytest.mark.parametrize('watched', [True, False])
+def test_bar_in_a_notebook_is_one_display_and_ends_empty(watched, monkeypatch):
+    IPython = pytest.importorskip('IPython')
+    from IPython import display
+    monkeypatch.setattr(IPython, 'get_ipython', lambda: types.SimpleNamespace(kernel=types.SimpleNamespace(_allow_stdin=watched)))
+    shows = []
+    handle = types.SimpleNamespace(update=lambda data, raw: shows.append(data))
+    monkeypatch.setattr(display, 'display', lambda data, raw, display_id: shows.append(data) or handle)
+    learn = quiet()
+    learn.bar = True
+    learn.fit(2, 0.01, cbs=at('after_batch', slow))
+    if watched: assert shows[0] == shows[-1] == {} and any('░' in s.get('text/plain', '') for s in shows)
+    else: assert shows == []
+    shows.clear()
+    with learn.no_bar(): learn.fit(1)
+    assert shows == []
+
+def test_progress_counts_the_whole_fit():
+    seen, learn = [], quiet()
+    learn.fit(2, cbs=at('before_step', lambda l: seen.append(l.pct_train)))
+    assert seen == pytest.approx([i/20 for i in range(20)])
+
+
+# ---- devices
+
+def test_batches_follow_the_model():
+    seen = []
+    class Where(Callback):
+        def after_pred(self):
+            seen.append((self.learn.xb[0].device.type, self.learn.yb.device.type, self.learn.pred.device.type))
+            raise CancelFitException
+    learn = quiet(model=nn.Linear(6, 3, device='meta'))
+    learn.fit(1, cbs=Where())
+    assert seen == [('meta',)*3]
+    with pytest.raises(CancelFitException):
+        learn.add_cb(Where())
+        learn.get_preds()
+    assert seen == [('meta',)*3]*2
+
+
+# ---- files
+
+def test_save_and_load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a, b = quiet(), quiet(model=network(1))
+    a.fit(2, 0.1)
+    assert str(a.save('a')) == 'a.pth' and os.listdir() == ['a.pth'] and str(a.save('b.weights')) == 'b.weights'
+    assert b.load('a') is b
+    for learn in (a, b): learn.fit(2, 0.1)
+    assert torch.equal(flat(a.model), flat(b.model)), 'weights and momentum'
+    a.save('without', with_opt=False)
+    c, d = quiet().load('without'), quiet().load('a', with_opt=False)
+    assert c.opt is None and d.opt is None and torch.equal(flat(c.model), flat(a.model))
+    quiet().save('young')
+    assert quiet(model=network(1)).load('young').opt is None
+
+def test_a_file_that_does_not_fit_changes_nothing(tmp_path):
+    a = quiet()
+    a.fit(1, 0.1)
+    wide = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))
+    b = quiet(model=wide)
+    before = flat(wide)
+    with pytest.raises(RuntimeError, match='size mismatch'): b.load(a.save(tmp_path/'a'))
+    assert torch.equal(flat(wide), before) and b.opt is None
+    with pytest.raises(FileNotFoundError): b.load(tmp_path/'nowhere')
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    a = quiet()
+    path = a.save(tmp_path/'a')
+    before = path.read_bytes()
+    def full(state, file):
+        open(file, 'wb').write(b'half')
+        raise OSError('disk full')
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='disk full'): a.save(tmp_path/'a')
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ['a.pth']
+
+def test_a_strangers_file_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self): return os.mkdir, (str(tmp_path/'executed'),)
+    torch.save(dict(model=Evil(), opt=None), tmp_path/'evil.pth')
+    with pytest.raises(pickle.UnpicklingError): quiet().load(tmp_path/'evil')
+    assert not (tmp_path/'executed').exists()

@@ -1,5 +1,5 @@
 "Modules against PyTorch's: what the notebook does not show."
-import copy, io, pickle, statistics, time, warnings
+import collections, copy, io, pickle, statistics, time, warnings
 import pytest, torch
 from torch import nn
 from minisgd import modules as ours
@@ -66,8 +66,7 @@ def test_gradcheck():
     lin, x = Linear(3, 2, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     def by_weights(x, w, b):
         lin2 = copy.deepcopy(lin)
-        del lin2.weight, lin2.bias
-        lin2.weight, lin2.bias = w, b
+        lin2._parameters.update(weight=w, bias=b)
         return lin2(x)
     assert torch.autograd.gradcheck(by_weights, (x, lin.weight.detach().requires_grad_(), lin.bias.detach().requires_grad_()))
 
@@ -92,10 +91,73 @@ def test_a_name_keeps_its_kind(ns):
     s.later = None
     s.later = ns.Linear(1, 1)
     assert list(s.state_dict()) == ['part', 'later.weight', 'later.bias']
-    del s.part, s.later
-    assert not list(s.parameters()) and not hasattr(s, 'part')
-    with pytest.raises(AttributeError): del s.part
+    s.part = s.later = None
+    assert not list(s.parameters()) and s.part is s.later is None and [n for n, _ in s.named_children()] == ['0']
     with pytest.raises(AttributeError, match="has no attribute 'nosuch'"): s.nosuch
+
+
+@BOTH
+def test_attribute_and_register_are_one_tensor(ns):
+    def one(m): return all(getattr(m, n) is p for n, p in m.named_parameters())
+    m, old = ns.Linear(3, 2), torch.__future__.get_overwrite_module_params_on_conversion()
+    assert one(m) and m.to('meta') is m and one(m) and m.weight.device.type == m.bias.device.type == 'meta'
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        m = ns.Linear(3, 2).double()
+        assert one(m) and m.weight.dtype == m.bias.dtype == torch.float64
+    finally: torch.__future__.set_overwrite_module_params_on_conversion(old)
+    m.plain = 3                                      # an ordinary attribute makes room
+    m.plain = nn.Parameter(torch.ones(1))
+    assert one(m) and 'plain' not in vars(m) and {'weight', 'plain'} <= set(dir(m))
+
+
+def test_del_is_refused_for_registered_names():
+    m = Linear(3, 2)
+    with pytest.raises(AttributeError): del m.weight
+    del m.in_features
+    assert m.weight is next(m.parameters()) and not hasattr(m, 'in_features')
+
+
+def test_one_of_everything():
+    def mix(Base):
+        m = Base()
+        m.scale, m.a = nn.Parameter(torch.ones(1)), nn.Linear(2, 2)
+        m.b, m.c = m.a, nn.Linear(3, 3)
+        m.c, m.inner = None, Base()
+        m.inner.d = nn.Linear(4, 4)
+        return m
+    a, b = mix(Module), mix(nn.Module)
+    assert repr(a) == repr(b)
+    for f in ('named_parameters', 'named_modules', 'named_children'):
+        assert [n for n, _ in getattr(a, f)()] == [n for n, _ in getattr(b, f)()]
+    for prefix in ('', 'net.'): assert list(a.state_dict(prefix=prefix)) == list(b.state_dict(prefix=prefix))
+    assert [p.shape for p in a.parameters()] == [p.shape for p in b.parameters()] and len(list(a.children())) == 2
+    assert not any(p.requires_grad for p in a.requires_grad_(False).parameters())
+
+
+def test_a_call_hands_everything_to_forward():
+    class Add(Module):
+        def forward(self, x, y=0): return x + y
+    assert Add()(1) == 1 and Add()(1, 2) == Add()(1, y=2) == 3
+    with pytest.raises(NotImplementedError): Module()(3)
+
+
+@BOTH
+def test_relu_has_no_slope_at_zero(ns):
+    x = torch.tensor([-1., 0., 1.], requires_grad=True)
+    assert torch.autograd.grad(ns.ReLU()(x).sum(), x)[0].tolist() == [0., 0., 1.]
+
+
+@pytest.mark.parametrize('ns, kind', [(ours, dict), (ours, collections.OrderedDict), (nn, collections.OrderedDict)])
+def test_named_layers(ns, kind):
+    s = ns.Sequential(kind(l1=ns.Linear(3, 2), act=ns.ReLU(), l2=ns.Linear(2, 1)))
+    assert list(s.state_dict()) == ['l1.weight', 'l1.bias', 'l2.weight', 'l2.bias'] and s[2] is s.l2
+    assert list(s[1:].state_dict()) == ['l2.weight', 'l2.bias'] and type(s[1:]) is ns.Sequential
+
+
+def test_buffers_of_torchs_modules_are_saved():
+    a, b = Sequential(nn.BatchNorm1d(2)), nn.Sequential(nn.BatchNorm1d(2))
+    assert list(a.state_dict()) == list(b.state_dict()) and len(a.state_dict()) == 5
 
 
 @BOTH
@@ -181,6 +243,15 @@ def test_a_state_that_does_not_fit_changes_nothing():
     for bad in (good | {'3.bias': torch.zeros(1)}, good | {'x': torch.zeros(1)}, {k: good[k] for k in list(good)[:-1]}):
         with pytest.raises(RuntimeError): m.load_state_dict(bad)
         assert all(v.equal(before[k]) for k, v in m.state_dict().items())
+
+
+def test_torch_copies_what_fits_and_then_raises():
+    "As the notebook says."
+    m, good = make(nn), make(nn, seed=1).state_dict()
+    bias = m[3].bias.clone()
+    del good['3.bias']
+    with pytest.raises(RuntimeError, match='3.bias'): m.load_state_dict(good)
+    assert all(m.state_dict()[k].equal(v) for k, v in good.items()) and m[3].bias.equal(bias)
 
 
 class Extra(nn.Module):

@@ -10,7 +10,7 @@ import collections, math, torch, torch.nn as nn
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/04_modules.ipynb #5e7cba77
+# %% ../nbs/04_modules.ipynb #98ca4ab2
 class Module:
     "Registers the parameters and modules assigned to it. A subclass writes `forward`."
     def __new__(cls, *args, **kwargs):
@@ -28,9 +28,8 @@ class Module:
                 return register.update({name: val})
         super().__setattr__(name, val)
     def __getattr__(self, name):
-        for register in (self._parameters, self._modules):
-            if name in register: return register[name]
-        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
+        try: return (self._parameters | self._modules)[name]
+        except KeyError: raise AttributeError(f'{type(self)} has no {name!r}') from None
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
 # %% ../nbs/04_modules.ipynb #07007291
@@ -40,16 +39,17 @@ def walk(module, prefix=''):
     for name, child in module._modules.items():
         if child is not None: yield from walk(child, f'{prefix}{name}.')
 
-# %% ../nbs/04_modules.ipynb #7dda56d8
+# %% ../nbs/04_modules.ipynb #48e44493
 @patch
-def named_parameters(self:Module):
-    "(address, parameter) for each parameter in the tree, once."
+def named_parameters(self:Module, prefix:str='', recurse:bool=True):
+    "(address, parameter) for each in the tree, once, or held here if not `recurse`."
     seen = {None}
-    for name, p in walk(self):
-        if p not in seen: yield name, p
+    for name, p in walk(self) if recurse else self._parameters.items():
+        if p not in seen: yield f'{prefix}.{name}'.lstrip('.'), p
         seen.add(p)
 @patch
-def parameters(self:Module): return (p for _, p in self.named_parameters())
+def parameters(self:Module, recurse:bool=True):
+    return (p for _, p in self.named_parameters(recurse=recurse))
 
 # %% ../nbs/04_modules.ipynb #1daf1c7b
 for _name in '''named_children children named_modules modules forward train eval

@@ -360,3 +360,12 @@ def test_calling_costs_about_what_torchs_does():
         times = [(seconds(a), seconds(b)) for _ in range(31)]
     ratio = statistics.median(s/t for s, t in times)
     assert ratio < 1.9, f'{ratio:.2f} times as long'
+
+
+def test_parameters_of_one_module_alone():
+    for nns in (nn.Module, Module):
+        m = nns()
+        m.p, m.inner = nn.Parameter(torch.ones(2)), nn.Linear(2, 2)
+        assert [n for n, _ in m.named_parameters('net', recurse=False)] == ['net.p']
+        assert [n for n, _ in m.named_parameters('net')] == ['net.p', 'net.inner.weight', 'net.inner.bias']
+        assert len(list(m.parameters(recurse=False))) == 1 and len(list(m.parameters())) == 3

@@ -10,7 +10,7 @@ import collections, math, torch, torch.nn as nn
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/04_modules.ipynb #98ca4ab2
+# %% ../nbs/04_modules.ipynb #a2e48d08
 class Module:
     "Registers the parameters and modules assigned to it. A subclass writes `forward`."
     def __new__(cls, *args, **kwargs):
@@ -29,7 +29,7 @@ class Module:
         super().__setattr__(name, val)
     def __getattr__(self, name):
         try: return (self._parameters | self._modules)[name]
-        except KeyError: raise AttributeError(f'{type(self)} has no {name!r}') from None
+        except KeyError: raise AttributeError(f'no attribute {name!r}') from None
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
 # %% ../nbs/04_modules.ipynb #07007291

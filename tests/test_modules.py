@@ -93,7 +93,7 @@ def test_a_name_keeps_its_kind(ns):
     assert list(s.state_dict()) == ['part', 'later.weight', 'later.bias']
     s.part = s.later = None
     assert not list(s.parameters()) and s.part is s.later is None and [n for n, _ in s.named_children()] == ['0']
-    with pytest.raises(AttributeError, match="has no attribute 'nosuch'"): s.nosuch
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"): s.nosuch
 
 
 @BOTH

@@ -19,7 +19,7 @@ from .learner import Callback, Learner, NanGuard, ParamScheduler, cos_cycle
 HOLDERS = {'sampler', 'batch_sampler', 'dataset', 'datasets', 'transform', 'collate_fn'}
 
 def generators(*parts):
-    "Every torch.Generator that one of `parts`, or a sampler, data set or transform in it, keeps."
+    "Every torch.Generator that one of `parts`, or what is in it, keeps."
     todo, seen, found = list(parts), set(), {}
     for part in todo: # which grows on the way
         if id(part) in seen: continue
@@ -36,9 +36,11 @@ def _random(learn): return generators(*learn.dls, *learn.model.modules())
 @patch
 def state_dict(self:Learner):
     "All that the rest of a fit depends on, as plain data."
-    scheds = [item for cb in self.cbs if isinstance(cb, ParamScheduler) for item in cb.scheds.items()]
-    scheds = {name: f.args for name, f in scheds if getattr(f, 'func', None) is cos_cycle}
-    plan = dict(n_epoch=getattr(self, 'n_epoch', 0), batches=_batches(self.dls.train), scheds=scheds)
+    cycles = [cb.scheds for cb in self.cbs if isinstance(cb, ParamScheduler)]
+    scheds = {name: f.args for cycle in cycles for name, f in cycle.items()
+              if getattr(f, 'func', None) is cos_cycle}
+    n_epoch, batches = getattr(self, 'n_epoch', 0), _batches(self.dls.train)
+    plan = dict(n_epoch=n_epoch, batches=batches, scheds=scheds)
     name, keys, *rest = np.random.get_state()
     return dict(
         plan=plan, model=self.model.state_dict(),
@@ -60,7 +62,8 @@ def load_state_dict(self:Learner, state):
     if state['opt']:
         opt = self.opt_func(self.model.parameters(), lr=self.lr)
         kind = type(opt).__name__
-        need(kind == state['opt_class'], f"the checkpoint is of {state['opt_class']}, not of {kind}")
+        need(kind == state['opt_class'],
+             f"the checkpoint is of {state['opt_class']}, not of {kind}")
         opt.load_state_dict(state['opt'])
     for s in (*state['generators'], state['torch']): torch.Generator().set_state(s)
 
@@ -79,7 +82,7 @@ def load_state_dict(self:Learner, state):
 MAGIC = b'minisgd checkpoint 1\n'
 
 def write_state(state, file):
-    "Write `state` to `file`: whoever reads it, at any moment, finds the old file or the new one."
+    "Write `state` to `file`: at any moment, there is the old file or the new one."
     buffer, path = io.BytesIO(), Path(file)
     torch.save(state, buffer)
     data = buffer.getvalue()
@@ -94,7 +97,7 @@ def write_state(state, file):
     finally: part.unlink(missing_ok=True)
 
 def read_state(file):
-    "The state in `file`, if `write_state` wrote it and it is whole. Runs no code that is in it."
+    "The state in `file`, if `write_state` wrote it and it is whole. Runs no code."
     blob, n = Path(file).read_bytes(), len(MAGIC)
     need(blob.startswith(MAGIC), f"{file} was not written by a Checkpoint")
     digest, data = blob[n:n+32], blob[n+32:]
@@ -103,10 +106,11 @@ def read_state(file):
 
 # %% ../nbs/13_checkpoint.ipynb #fd3fb892
 class Checkpoint(Callback):
-    "Saves all that the rest of a fit depends on: at its start, every `every` epochs, and at its end."
+    "Saves what the rest of a fit depends on: at its start, every few epochs, at its end."
     def __init__(self, file, every=1): self.file, self.every = file, every
     def save(self, done):
-        write_state(self.learn.state_dict() | dict(done=done, every=self.every), self.file)
+        state = self.learn.state_dict() | dict(done=done, every=self.every)
+        write_state(state, self.file)
     def before_fit(self): self.save(self.learn.epoch)
     def after_epoch(self):
         done = self.learn.epoch + 1
@@ -118,10 +122,12 @@ def resume(self:Learner, file, cbs=None):
     "Go on with the fit whose `Checkpoint` is `file`, to its end."
     state, restore = read_state(file), Callback()
     plan, batches = state['plan'], _batches(self.dls.train)
-    need(plan['batches'] == batches, f"this fit has {plan['batches']} batches in an epoch, "
+    need(plan['batches'] == batches,
+         f"this fit has {plan['batches']} batches in an epoch, "
          f"the training loader has {batches}")
     self.load_state_dict(state)
     restore.before_fit = lambda: self.load_state_dict(state)
     scheds = {name: partial(cos_cycle, *args) for name, args in plan['scheds'].items()}
-    cbs = [ParamScheduler(scheds), *listify(cbs), restore, Checkpoint(file, state['every'])]
+    keep = Checkpoint(file, state['every'])
+    cbs = [ParamScheduler(scheds), *listify(cbs), restore, keep]
     self.fit(plan['n_epoch'], cbs=cbs, start_epoch=state['done'])

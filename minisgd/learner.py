@@ -272,12 +272,12 @@ class NanGuard(Callback):
         scatter = losses[len(losses)//2:].std(correction=0)
         if losses.mean() > self.first + 1.5*scatter:
             warnings.warn(f"loss {losses.mean():.3g}, worse than the first batch's "
-                f"{self.first:.3g}: is the network dead? Take a new one, and a lower rate")
+                f"{self.first:.3g}: is the network dead? Take a new one, a lower rate")
     def stop(self):
         for part, state in zip(self.parts, self.start): part.load_state_dict(state)
         raise FloatingPointError(
-            "a loss or a weight is nan or inf. Weights and optimizer are back at the start "
-            "of the epoch. Try a lower rate, or look for nan in the data")
+            "a loss or a weight is nan or inf. Weights and optimizer are back at the "
+            "start of the epoch. Try a lower rate, or look for nan in the data")
 
 class ToDevice(Callback):
     "Moves each batch to where the model is."

@@ -38,7 +38,7 @@ def nll_loss(log_probs:Tensor, # (n, c) log-probabilities
 
 # %% ../nbs/03_losses.ipynb #72f2d059
 def cross_entropy(x:Tensor,     # (n, c) scores, one row for each example
-                  target:Tensor # (n,) the class of each row, 0 to c-1; ValueError if not
+                  target:Tensor # (n,) class of each row, 0 to c-1; ValueError if not
                  )->Tensor:     # 0-d, in nats
     "Mean cross-entropy of the target classes and the softmax of `x`."
     n, c = x.shape

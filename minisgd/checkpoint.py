@@ -106,7 +106,7 @@ def read_state(file):
 
 # %% ../nbs/13_checkpoint.ipynb #fd3fb892
 class Checkpoint(Callback):
-    "Saves what the rest of a fit depends on: at its start, every few epochs, at its end."
+    "Saves what the rest of a fit depends on: at its start, every few epochs, its end."
     def __init__(self, file, every=1): self.file, self.every = file, every
     def save(self, done):
         state = self.learn.state_dict() | dict(done=done, every=self.every)

@@ -272,7 +272,8 @@ class NanGuard(Callback):
         scatter = losses[len(losses)//2:].std(correction=0)
         if losses.mean() > self.first + 1.5*scatter:
             warnings.warn(f"loss {losses.mean():.3g}, worse than the first batch's "
-                f"{self.first:.3g}: is the network dead? Take a new one, a lower rate")
+                f"{self.first:.3g}: is the network dead? "
+                "Take a new one, and a lower rate")
     def stop(self):
         for part, state in zip(self.parts, self.start): part.load_state_dict(state)
         raise FloatingPointError(

@@ -1,5 +1,5 @@
 "What the notebook cannot say of the loader: faults, odd types, subclasses, memory, and PyTorch's own behaviour as the measure."
-import copy, pickle, subprocess, sys, tracemalloc
+import copy, inspect, pickle, subprocess, sys, tracemalloc
 from collections import OrderedDict, UserDict, namedtuple
 from itertools import islice
 
@@ -217,6 +217,13 @@ def test_collate_refuses_what_pytorch_refuses(bad, error):
     with pytest.raises(error): collate(bad)
 
 
+def test_dictionaries_of_different_lengths_are_refused():
+    "Here we are stricter: PyTorch takes the keys of the first and drops the others."
+    uneven = [{'a': 1}, {'a': 1, 'b': 2}]
+    equal(peer.default_collate(uneven), {'a': torch.tensor([1, 1])})
+    with pytest.raises(RuntimeError, match='different lengths'): collate(uneven)
+
+
 # ---- the loader ----
 
 class Faulty:
@@ -277,6 +284,18 @@ def test_without_a_generator_as_pytorch():
         return [xb.tolist() for _ in range(2) for xb in loader(range(20), 6, shuffle=True)], torch.rand(1)
     assert orders(DataLoader) == orders(peer.DataLoader)
 
+@pytest.mark.parametrize('singly', [False, True])
+def test_a_sampler_that_draws_at_once_as_pytorch(singly):
+    class AtOnce:
+        def __len__(self): return 4
+        def __iter__(self): return iter(torch.randperm(20).view(4, 5).tolist())
+    how = dict(sampler=AtOnce(), batch_size=None) if singly else dict(batch_sampler=AtOnce())
+    def epochs(loader):
+        torch.manual_seed(0)
+        dl = loader(peer.TensorDataset(torch.arange(20)), **how)
+        return [list(dl) for _ in range(3)], torch.rand(1)
+    equal(epochs(DataLoader), epochs(peer.DataLoader))
+
 def test_two_iterators_at_once_as_pytorch():
     def orders(loader):
         torch.manual_seed(0)
@@ -285,7 +304,7 @@ def test_two_iterators_at_once_as_pytorch():
     assert orders(DataLoader) == orders(peer.DataLoader)
 
 @pytest.mark.parametrize('a', [dict(sampler=[0], shuffle=True), dict(sampler=[0], batch_sampler=[[0]]), dict(batch_size=2, batch_sampler=[[0]]), dict(shuffle=True, batch_sampler=[[0]]),
-                               dict(drop_last=True, batch_sampler=[[0]]), dict(batch_size=None, batch_sampler=[[0]]), dict(batch_size=0), dict(batch_size=-1), dict(batch_size=2.), dict(batch_size=True), dict(drop_last=1)])
+                               dict(drop_last=True, batch_sampler=[[0]]), dict(batch_size=None, batch_sampler=[[0]]), dict(batch_size=None, drop_last=True), dict(batch_size=0), dict(batch_size=-1), dict(batch_size=2.), dict(batch_size=True), dict(drop_last=1)])
 def test_both_loaders_refuse(a):
     for loader in (DataLoader, peer.DataLoader):
         with pytest.raises(ValueError): loader(range(3), **a)
@@ -306,8 +325,10 @@ def test_a_dataset_without_length():
     equal(list(DataLoader(Endless(), 2, sampler=[5, 7, 9])), [torch.tensor([5, 7]), torch.tensor([9])])
 
 def test_options_of_other_processes():
-    DataLoader([1], num_workers=0, pin_memory=False, timeout=0, worker_init_fn=None, multiprocessing_context=None, prefetch_factor=None, persistent_workers=False, pin_memory_device='')
-    for name, value in (('num_workers', 2), ('pin_memory', True), ('batchsize', 3)):
+    DataLoader([1], shuffle=None, num_workers=0, pin_memory=False, timeout=0, worker_init_fn=None, multiprocessing_context=None, prefetch_factor=None, persistent_workers=False)
+    theirs = {name: p.default for name, p in inspect.signature(peer.DataLoader).parameters.items() if name != 'dataset'}
+    equal(list(DataLoader([1, 2], **theirs)), list(peer.DataLoader([1, 2], **theirs)))
+    for name, value in (('num_workers', 2), ('pin_memory', True), ('in_order', False), ('batchsize', 3), ('suffle', False), ('droplast', 0), ('worker_init_fn', [])):
         with pytest.raises(ValueError, match=name): DataLoader([1], **{name: value})
 
 def test_collate_fn_gets_a_list_of_items():

@@ -1,16 +1,14 @@
-"What the timing notebook leaves out: bad input, what is restored after an error, what an import pulls in, what needs a GPU."
-import math, subprocess, sys
+"What the timing notebook leaves out: bad input, one run, what an import pulls in, a clock that stretches, what needs a GPU."
+import math, random, subprocess, sys
 import pytest, torch
-from minisgd.timing import Timer, benchmark, compare, fit_step_cost, gflops, threads
+from minisgd.timing import Timer, benchmark, compare, fit_step_cost, gflops
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 
 
-def test_threads_are_restored_after_an_error():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError):
-        with threads(before + 1): raise KeyError
-    assert torch.get_num_threads() == before
+class Clock:
+    now = 0.
+    def __call__(self): return self.now
 
 
 def test_an_error_in_the_body_ends_the_lap_and_is_passed_on():
@@ -22,10 +20,20 @@ def test_an_error_in_the_body_ends_the_lap_and_is_passed_on():
 
 def test_a_timer_that_was_not_started_cannot_stop():
     with pytest.raises(RuntimeError, match=r'stop\(\) before start\(\)'): Timer().stop()
+    with pytest.raises(RuntimeError, match='no laps'): Timer().avg()
 
 
-@pytest.mark.parametrize('bad, message', [(dict(repeat=0), 'repeat is 0'), (dict(min_time=-1), 'min_time is -1'),
-                                          (dict(min_time=math.nan), 'min_time is nan')])
+def test_a_second_start_begins_the_lap_anew():
+    timer = Timer(clock := Clock())
+    timer.start()
+    clock.now += 5
+    timer.start()
+    clock.now += 1
+    assert timer.stop() == 1 and timer.times == [1] and timer.cumsum() == [1]
+
+
+@pytest.mark.parametrize('bad, message', [(dict(repeat=0), 'repeat=0'), (dict(min_time=-1), 'min_time=-1'),
+                                          (dict(min_time=math.nan), 'min_time=nan')])
 def test_benchmarks_refuse(bad, message):
     with pytest.raises(ValueError, match=message): benchmark(int, **bad)
     with pytest.raises(ValueError, match=message): compare({'f': int}, **bad)
@@ -36,17 +44,42 @@ def test_one_run_has_no_spread():
     assert median > 0 and math.isnan(spread)
 
 
+def test_unless_told_otherwise_there_are_seven_runs_of_a_millisecond():
+    clock, calls = Clock(), []
+    def f(): calls.append(1); clock.now += 2**-12
+    assert benchmark(f, clock=clock) == (2**-12, 0)
+    assert len(calls) == 1 + (1 + 2 + 4 + 8) + 7*(1 + 8)        # cold; trials; runs, with a call before each
+
+
+def test_a_clock_that_runs_fast_now_and_then_does_not_change_the_ranking():
+    clock, rng = Clock(), random.Random(0)
+    def job(seconds): clock.now += seconds*(5 if rng.random() < 0.2 else 1)
+    for _ in range(20):
+        times = compare({'quick': lambda: job(1), 'slow': lambda: job(1.5)}, repeat=15, clock=clock)
+        assert times['quick'][0] < times['slow'][0] < 2*times['quick'][0]
+
+
 def test_rates_need_work_and_time():
-    with pytest.raises(ValueError, match='n is 0'): gflops(0, seconds=1)
+    with pytest.raises(ValueError, match='n=0'): gflops(0, seconds=1)
     for bad in 0, -1, math.nan:
-        with pytest.raises(ValueError, match='seconds is'): gflops(8, seconds=bad)
+        with pytest.raises(ValueError, match='seconds='): gflops(8, seconds=bad)
 
 
 @pytest.mark.parametrize('bs, seconds, message', [
-    ([8, 8], [1, 1], 'two different'), ([1, 8], [1, 2, 3], 'two different'), ([[1, 8]], [[1, 2]], 'two different'), ([], [], 'two different'),
+    ([8, 8], [1, 1], 'two or more'), ([1, 8], [1, 2, 3], 'two or more'), ([[1, 8]], [[1, 2]], 'two or more'), ([], [], 'two or more'),
     ([1, 8], [0, 1], 'positive'), ([0, 8], [1, 2], 'positive'), ([1, 8], [1, math.nan], 'positive'), ([1, 8], [2, 1], 'do not grow')])
 def test_the_law_needs_times_that_grow(bs, seconds, message):
     with pytest.raises(ValueError, match=message): fit_step_cost(bs, seconds)
+
+
+def test_no_step_takes_less_than_no_time_before_its_first_row():
+    t0, rate = fit_step_cost([1, 10, 100], [1e-4, 2e-3, 3e-2])
+    assert t0 == 0 and 1/3e-4 < rate < 1/1e-4
+
+
+def test_tensors_and_lists_are_as_good_as_arrays():
+    bs = torch.tensor([1., 4., 16.])
+    assert fit_step_cost(bs, 1 + bs/2) == pytest.approx((1, 2)) == fit_step_cost([1, 4, 16], [1.5, 3, 9])
 
 
 def test_import_is_light_and_starts_no_gpu():

@@ -5,15 +5,14 @@
 # %% auto #0
 __all__ = ['Optimizer', 'SGD', 'Adam', 'step_decay', 'cosine', 'warm_up', 'one_cycle', 'Scheduler']
 
-# %% ../nbs/06_optim.ipynb #a7739343
+# %% ../nbs/06_optim.ipynb #c59a35ca
 import math, torch
 from collections import defaultdict
 from copy import deepcopy
 from fastcore.basics import patch
-from torch import Tensor
 from .sources import need
 
-# %% ../nbs/06_optim.ipynb #9696e96b
+# %% ../nbs/06_optim.ipynb #b4f2ed08
 class Optimizer:
     "Moves parameters by a rule; a subclass supplies it as `update(p, group)`."
     def __init__(self, params,   # tensors, or dicts of 'params' and options
@@ -25,13 +24,13 @@ class Optimizer:
         for g in groups: self.add_param_group(g)
     @property
     def params(self): return [p for g in self.param_groups for p in g['params']]
+    @torch.no_grad()
     def step(self, closure=None): # computes the loss anew, for loops that want it so
         "Update every parameter that has a gradient; returns what `closure` returns."
-        loss = closure() if closure else None
-        with torch.no_grad():
-            for g in self.param_groups:
-                for p in g['params']:
-                    if p.grad is not None: self.update(p, g)
+        with torch.enable_grad(): loss = closure() if closure else None
+        for g in self.param_groups:
+            for p in g['params']:
+                if p.grad is not None: self.update(p, g)
         return loss
     def zero_grad(self, set_to_none:bool=True): # or fill them with zeros?
         "Forget the gradients."
@@ -39,14 +38,14 @@ class Optimizer:
             if set_to_none: p.grad = None
             elif p.grad is not None: p.grad = p.grad.detach().zero_()
 
-# %% ../nbs/06_optim.ipynb #c8ea85ac
+# %% ../nbs/06_optim.ipynb #e27735b4
 @patch
 def add_param_group(self:Optimizer, group:dict): # 'params', and options of its own
     "Take on more parameters."
     ps = group['params']
-    ps = [ps] if isinstance(ps, Tensor) else list(ps)
+    ps = [ps] if isinstance(ps, torch.Tensor) else list(ps)
     group = {**self.defaults, **group, 'params': ps}
-    need(all(isinstance(p, Tensor) and p.is_leaf for p in ps),
+    need(all(isinstance(p, torch.Tensor) and p.is_leaf for p in ps),
          "params must be tensors, not computed from others: steps on those are lost")
     need(len({*self.params, *ps}) == len(self.params + ps), "a parameter comes twice")
     for k in {'lr', 'momentum', 'dampening', 'weight_decay'} & group.keys():
@@ -54,7 +53,7 @@ def add_param_group(self:Optimizer, group:dict): # 'params', and options of its 
         need(0 <= group[k] <= top, f"{k} must be from 0 to {top}, but is {group[k]}")
     self.param_groups.append(group)
 
-# %% ../nbs/06_optim.ipynb #cc4de75b
+# %% ../nbs/06_optim.ipynb #9298d229
 class SGD(Optimizer):
     "Stochastic gradient descent, step for step as `torch.optim.SGD`."
     def __init__(self, params,         # tensors, or dicts of 'params' and options
@@ -62,7 +61,7 @@ class SGD(Optimizer):
                  momentum:float=0,     # part of the running sum that is kept, 0 to 1
                  dampening:float=0,    # part of a new gradient that is left out, 0 to 1
                  weight_decay:float=0, # part of the parameter added to its gradient
-                 nesterov:bool=False): # step along gradient and next fading of the sum?
+                 nesterov:bool=False): # step along the gradient and the faded sum?
         need(not nesterov or momentum and not dampening, "nesterov wants momentum only")
         super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening,
                                       weight_decay=weight_decay, nesterov=nesterov))
@@ -76,61 +75,62 @@ class SGD(Optimizer):
             grad = grad.add(buf, alpha=mu) if group['nesterov'] else buf
         p.add_(grad, alpha=-group['lr'])
 
-# %% ../nbs/06_optim.ipynb #8d442294
+# %% ../nbs/06_optim.ipynb #e0bee21f
 class Adam(Optimizer):
     "Adam, step for step as `torch.optim.Adam`; with `decoupled` decay as `AdamW`."
     def __init__(self, params,          # tensors, or dicts of 'params' and options
-                 lr:float=1e-3,         # about the length of a step, in each number
+                 lr:float=1e-3,         # the length of the first step, in each number
                  betas=(0.9, 0.999),    # kept of the averages: of gradients, of squares
                  eps:float=1e-8,        # against a division by 0
                  weight_decay:float=0,  # pull towards 0
                  decoupled:bool=False): # pull at the parameter itself?
-        need(all(0 <= b < 1 for b in betas), f"betas must be in [0, 1): {betas}")
+        need(all(0 <= b < 1 for b in betas) and eps >= 0, f"bad {betas=} or {eps=}")
         options = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         super().__init__(params, options | dict(decoupled_weight_decay=decoupled))
     def update(self, p, group):
         s, grad, lr, (b1, b2) = self.state[p], p.grad, group['lr'], group['betas']
-        if not s: s.update(step=torch.tensor(0.), exp_avg=torch.zeros_like(p),
-                           exp_avg_sq=torch.zeros_like(p))
+        if not s:
+            wide = torch.promote_types(torch.float32, torch.get_default_dtype())
+            s.update(step=torch.zeros((), dtype=wide), exp_avg=torch.zeros_like(p),
+                     exp_avg_sq=torch.zeros_like(p))
         if group['decoupled_weight_decay']: p.mul_(1 - lr*group['weight_decay'])
         elif group['weight_decay']: grad = grad.add(p, alpha=group['weight_decay'])
+        avg, sq = s['exp_avg'], s['exp_avg_sq']
+        if p.is_complex():
+            p, grad, avg, sq = map(torch.view_as_real, (p, grad, avg, sq))
         s['step'] += 1
-        s['exp_avg'].lerp_(grad, 1 - b1)
-        s['exp_avg_sq'].mul_(b2).addcmul_(grad, grad, value=1 - b2)
+        avg.lerp_(grad, 1 - b1)
+        sq.mul_(b2).addcmul_(grad, grad, value=1 - b2)
         part1, part2 = (1 - b**float(s['step']) for b in (b1, b2))
-        size = (s['exp_avg_sq'].sqrt()/part2**0.5).add_(group['eps'])
-        p.addcdiv_(s['exp_avg'], size, value=-lr/part1)
+        p.addcdiv_(avg, (sq.sqrt()/part2**0.5).add_(group['eps']), value=-lr/part1)
 
-# %% ../nbs/06_optim.ipynb #af1b4b2a
-def step_decay(step_size:int,  # steps between two drops
-               gamma:float=0.1 # what the rate is multiplied by at each
-              ):               # step -> factor
-    "Multiply the rate by `gamma` every `step_size` steps."
+# %% ../nbs/06_optim.ipynb #dd8200fa
+def step_decay(step_size:int,    # steps between two drops
+               gamma:float=0.1): # what the rate is multiplied by at each
+    "A schedule, step -> factor: `gamma` times less every `step_size` steps."
     return lambda t: gamma**(t//step_size)
 
 def _cos(a, b, pos): return b + (a - b)*(1 + math.cos(math.pi*pos))/2
 
 def cosine(total_steps:int, # steps from 1 to `end`; after that the wave rises again
-           end:float=0.     # the last factor
-          ):                # step -> factor
-    "Lower the rate along half a cosine."
+           end:float=0.):   # the last factor
+    "A schedule, step -> factor: half a wave of the cosine."
     return lambda t: _cos(1., end, t/total_steps)
 
-def warm_up(steps:int,      # steps until the factor is 1
-            then=None,      # the schedule that follows, from its step 0; or constant
-            start:float=1/3 # the first factor
-           ):               # step -> factor
-    "Raise the rate in a straight line, then go on with another schedule."
-    def after(t): return then(t) if then else 1.
-    return lambda t: start + (1 - start)*t/steps if t < steps else after(t - steps)
+def warm_up(steps:int,        # steps until the factor is 1
+            then=None,        # the schedule that follows, from its step 0; or constant
+            start:float=1/3): # the first factor
+    "A schedule, step -> factor: a straight line up, then another schedule."
+    if then is None: then = lambda t: 1.
+    return lambda t: start + (1 - start)*t/steps if t < steps else then(t - steps)
 
+# %% ../nbs/06_optim.ipynb #d693a288
 def one_cycle(total_steps:int,     # steps in all; ValueError if asked for a later one
               pct_start:float=0.3, # part of the steps that goes up, in [0, 1)
               start:float=1/25,    # the first factor
               peak:float=1.,       # the factor at the top
-              end:float=1/25e4     # the last factor
-             ):                    # step -> factor
-    "From `start` to `peak` to `end`, along two half cosines."
+              end:float=1/25e4):   # the last factor
+    "A schedule, step -> factor: `start` to `peak` to `end`, in two half cosines."
     need(total_steps > 0 and 0 <= pct_start < 1, "total_steps > 0, pct_start in [0, 1)")
     top, last = pct_start*total_steps - 1, total_steps - 1
     def factor(t):
@@ -164,7 +164,7 @@ class Scheduler:
         need(len(lrs) == n, f"rates of {len(lrs)} groups don't fit an optimizer of {n}")
         self._set(state_dict['t'], lrs)
 
-# %% ../nbs/06_optim.ipynb #ea59cc63
+# %% ../nbs/06_optim.ipynb #bf536228
 @patch
 def state_dict(self:Optimizer):
     "Options and state, with a number in place of each parameter; PyTorch's form."
@@ -175,16 +175,16 @@ def state_dict(self:Optimizer):
 
 @patch
 def load_state_dict(self:Optimizer, state_dict:dict): # ours, or PyTorch's
-    "Go on from `state_dict`; a ValueError, and nothing changed, if it doesn't fit."
+    "Go on from `state_dict`; a ValueError, and nothing changed, if shapes don't fit."
     groups, state = state_dict['param_groups'], defaultdict(dict)
     n, m = ([len(g['params']) for g in gs] for gs in (groups, self.param_groups))
     need(n == m, f"groups of {n} parameters don't fit groups of {m}")
     need(not any(g.get(k) for g in groups for k in ('maximize', 'amsgrad')), "not here")
-    param = dict(zip((i for g in groups for i in g['params']), self.params))
+    ps = dict(zip((i for g in groups for i in g['params']), self.params))
     for i, s in deepcopy(state_dict['state']).items():
-        sums = {k: v.to(param[i]) for k, v in s.items() if k != 'step'}
-        fits = all(v.shape == param[i].shape for v in sums.values())
+        sums = {k: v.to(ps[i]) for k, v in s.items() if k != 'step' and v is not None}
+        fits = all(v.shape == ps[i].shape for v in sums.values())
         need(fits, f"state {i} doesn't fit its parameter: in another order?")
-        state[param[i]] = s | sums
+        state[ps[i]] = s | sums
     for g, saved in zip(self.param_groups, groups): g.update(saved, params=g['params'])
     self.state = state

@@ -81,6 +81,15 @@ def test_a_step_count_that_is_a_number():
     opt.step(loss)
     assert opt.state[ps[0]]['step'] == 2
 
+def test_a_state_without_a_sum_yet():
+    ps, loss = problem()
+    opt = SGD(ps, lr=0.01, momentum=0.9)
+    saved = opt.state_dict()
+    saved['state'] = {i: {'momentum_buffer': None} for i in range(2)}
+    opt.load_state_dict(saved)
+    opt.step(loss)
+    SAME(opt.state[ps[0]]['momentum_buffer'], ps[0].grad)
+
 def test_an_older_state_dict_without_the_newer_options():
     for mine, theirs in ((SGD, torch.optim.SGD), (Adam, torch.optim.Adam)):
         ps, loss = problem()
@@ -117,6 +126,7 @@ def test_a_saved_state_is_a_snapshot_and_never_shared(opt_class):
 
 @pytest.mark.parametrize('spoil', [
     lambda s: s['param_groups'].append(s['param_groups'][0]), lambda s: s['param_groups'][0]['params'].pop(),
+    lambda s: s.update(param_groups=[s['param_groups'][0] | {'params': [i]} for i in (0, 1)]), # as many, in other groups
     lambda s: s['state'][1].update(momentum_buffer=torch.zeros(3)), lambda s: s['param_groups'][0].update(maximize=True)])
 def test_a_state_that_does_not_fit_changes_nothing(spoil):
     ps, loss = problem()
@@ -172,10 +182,10 @@ def test_bad_params(opt_class, params, words):
     (SGD, dict(lr=-1e-9), 'lr must be'), (SGD, dict(lr=math.nan), 'lr must be'), (Adam, dict(lr=-1), 'lr must be'), (SGD, dict(momentum=-0.5), 'momentum must be'),
     (SGD, dict(momentum=7), 'momentum must be'), (SGD, dict(dampening=2), 'dampening must be'), (Adam, dict(weight_decay=-1), 'weight_decay must be'),
     (SGD, dict(nesterov=True), 'nesterov'), (SGD, dict(nesterov=True, momentum=0.9, dampening=0.1), 'nesterov'),
-    (Adam, dict(betas=(1., 0.9)), 'betas'), (Adam, dict(betas=(0.9, -0.1)), 'betas')])
+    (Adam, dict(betas=(1., 0.9)), 'betas'), (Adam, dict(betas=(0.9, -0.1)), 'betas'), (Adam, dict(eps=-1.), 'eps')])
 def test_bad_options(opt_class, options, words):
     with pytest.raises(ValueError, match=words): opt_class(problem()[0], **options)
-    if options.keys() & {'nesterov', 'betas'}: return
+    if options.keys() & {'nesterov', 'betas', 'eps'}: return
     with pytest.raises(ValueError, match=words): opt_class([{'params': problem()[0], **options}]) # of one group
 
 def test_options_that_are_no_numbers():
@@ -264,6 +274,56 @@ def test_sparse_and_complex_gradients():
         for o in opts: o.step()
     assert_close(torch.view_as_real(z).detach(), r.detach())
 
+ADAM_KINDS = pytest.mark.parametrize('mine, theirs', [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
+
+@ADAM_KINDS
+@pytest.mark.parametrize('options', [{}, dict(weight_decay=0.1), dict(betas=(0.5, 0.9), eps=1e-2)])
+def test_adam_of_complex_numbers(mine, theirs, options):
+    "A complex number counts as two, each with an average of its own."
+    torch.manual_seed(0)
+    start = torch.randn(4, dtype=torch.complex64)
+    a, b = (start.clone().requires_grad_() for _ in range(2))
+    options = dict(lr=0.1, weight_decay=0.) | options
+    opt, ref = mine([a], **options), theirs([b], **options)
+    for _ in range(20):
+        a.grad = torch.randn_like(start)
+        b.grad = a.grad.clone()
+        opt.step(), ref.step()
+    SAME(a, b)
+    SAME(opt.state_dict()['state'], ref.state_dict()['state'])
+
+@ADAM_KINDS
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+def test_adam_counts_its_steps_whatever_the_default_dtype(mine, theirs, dtype):
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        a, b = (torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        opt, ref = mine([a], lr=0.01), theirs([b], lr=0.01, weight_decay=0)
+        for i in range(300):  # bfloat16 can't count beyond 256
+            for p in (a, b): p.grad = torch.tensor([1., i%3], dtype=torch.float64)
+            opt.step(), ref.step()
+        SAME(a, b)
+        SAME(opt.state[a]['step'], ref.state[b]['step'])
+        assert opt.state[a]['step'] == 300
+    finally: torch.set_default_dtype(usual)
+
+@both
+def test_a_closure_gets_gradients_even_under_no_grad(opt_class):
+    ps, loss = problem()
+    with torch.no_grad(): first, second = (opt_class(ps, lr=0.01).step(loss) for _ in range(2))
+    assert first.requires_grad and second < first
+
+def test_momentum_is_the_sum_by_hand():
+    (ps, loss), (qs, their_loss) = problem(), problem()
+    opt, sums = SGD(ps, lr=0.01, momentum=0.7), [0., 0.]
+    for _ in range(20):
+        opt.step(loss), their_loss()
+        for i, q in enumerate(qs):
+            sums[i] = 0.7*sums[i] + q.grad
+            q.data -= 0.01*sums[i]
+    assert_close(ps, qs, rtol=1e-4, atol=1e-5)
+
 def test_a_rule_of_ones_own():
     class SignSGD(Optimizer):
         def __init__(self, params, lr): super().__init__(params, dict(lr=lr))
@@ -318,6 +378,17 @@ def test_the_schedules_are_pytorchs(mine, theirs, opt_class, ref):
     a, b = opt_class(problem()[0], **options), ref(problem()[0], **options)
     assert_close(rates(a, Scheduler(a, *mine)), rates(b, theirs(b)), rtol=1e-9, atol=1e-12)
 
+@pytest.mark.parametrize('opt_class', [SGD, torch.optim.SGD])
+def test_every_group_has_its_own_rate(opt_class):
+    (w, b), _ = problem()
+    opt = opt_class([{'params': [w]}, {'params': [b], 'lr': 0.01}], lr=0.1, momentum=0.9)
+    sched = Scheduler(opt, step_decay(1), lambda t: 0.5 + t/10)
+    for t in range(3):
+        assert sched.get_last_lr() == [g['lr'] for g in opt.param_groups] == pytest.approx([0.1**(t + 1), 0.1**(t + 2)])
+        assert [g['momentum'] for g in opt.param_groups] == [0.5 + t/10]*2
+        opt.step(), sched.step()
+    assert [g['params'] for g in opt.state_dict()['param_groups']] == [[0], [1]]
+
 @pytest.mark.parametrize('total, pct', [(1, 0.3), (2, 0.3), (7, 0.5), (10, 0.25), (100, 0.3), (33, 0.)])
 @pytest.mark.parametrize('opt_class', [SGD, torch.optim.SGD])
 def test_one_cycle_of_any_length(total, pct, opt_class):
@@ -349,6 +420,16 @@ def test_resume_a_schedule_in_any_order(order, opt_class):
     assert again.get_last_lr() == rates and again.t == 8
     for _ in range(3): opt.step(), new.step(), sched.step(), again.step()
     assert again.get_last_lr() == sched.get_last_lr()
+
+def test_our_rule_in_pytorchs_class_under_pytorchs_scheduler():
+    class TorchSGD(torch.optim.Optimizer): update, step = SGD.update, SGD.step
+    (ps, loss), (qs, their_loss) = problem(), problem()
+    opt, ref = TorchSGD(ps, SGD(ps).defaults | dict(lr=0.02, momentum=0.9)), torch.optim.SGD(qs, lr=0.02, momentum=0.9)
+    scheds = lr_scheduler.StepLR(opt, 3), lr_scheduler.StepLR(ref, 3)
+    for _ in range(10):
+        SAME(opt.step(loss), ref.step(their_loss))
+        for sched in scheds: sched.step()
+    SAME(ps, qs)
 
 @pytest.mark.parametrize('make', [lambda o: lr_scheduler.StepLR(o, 3), lambda o: lr_scheduler.CosineAnnealingLR(o, 3), lambda o: lr_scheduler.OneCycleLR(o, 1., 3), lambda o: lr_scheduler.LambdaLR(o, step_decay(3))])
 def test_pytorchs_schedulers_want_pytorchs_class(make):

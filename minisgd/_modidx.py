@@ -283,12 +283,9 @@ d = { 'settings': { 'branch': 'main',
                                 'minisgd.timing.Timer.start': ('timing.html#timer.start', 'minisgd/timing.py'),
                                 'minisgd.timing.Timer.stop': ('timing.html#timer.stop', 'minisgd/timing.py'),
                                 'minisgd.timing.Timer.sum': ('timing.html#timer.sum', 'minisgd/timing.py'),
-                                'minisgd.timing._enough': ('timing.html#_enough', 'minisgd/timing.py'),
                                 'minisgd.timing._run': ('timing.html#_run', 'minisgd/timing.py'),
-                                'minisgd.timing._summary': ('timing.html#_summary', 'minisgd/timing.py'),
                                 'minisgd.timing._wait': ('timing.html#_wait', 'minisgd/timing.py'),
                                 'minisgd.timing.benchmark': ('timing.html#benchmark', 'minisgd/timing.py'),
                                 'minisgd.timing.compare': ('timing.html#compare', 'minisgd/timing.py'),
                                 'minisgd.timing.fit_step_cost': ('timing.html#fit_step_cost', 'minisgd/timing.py'),
-                                'minisgd.timing.gflops': ('timing.html#gflops', 'minisgd/timing.py'),
-                                'minisgd.timing.threads': ('timing.html#threads', 'minisgd/timing.py')}}}
+                                'minisgd.timing.gflops': ('timing.html#gflops', 'minisgd/timing.py')}}}

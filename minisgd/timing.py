@@ -10,9 +10,9 @@ import time
 import numpy as np, torch
 from .sources import need
 
-# %% ../nbs/08_timing.ipynb #526ad0b4
+# %% ../nbs/08_timing.ipynb #3d581960
 def _wait():
-    "Until the GPU, if one is in use, has done what it was asked to."
+    "Until a CUDA GPU, if one is in use, has done what it was asked to."
     if torch.cuda.is_initialized(): torch.cuda.synchronize()
 
 class Timer:

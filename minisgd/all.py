@@ -20,6 +20,5 @@ from .race import *
 from .batch_size import *
 from .files import *
 from .checkpoint import *
-from .minibatch import sgd  # the loop of 02; the race has a rule of that name
 
 __all__ = [name for name in globals() if not name.startswith('_')]

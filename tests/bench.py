@@ -15,7 +15,7 @@ from torch.utils import data as peer
 from minisgd.data import airfoil, mnist, origin
 from minisgd.dataloader import DataLoader, Dataset, Sampler
 from minisgd.files import BlockSampler
-from minisgd.race import sgd, train
+from minisgd.race import sgd_step, train
 
 ROWS = []
 
@@ -133,7 +133,7 @@ def train_airfoil():
         ours = DataLoader(Dataset(*airfoil()), bs, shuffle=True)
         theirs = peer.DataLoader(peer.TensorDataset(*airfoil()), bs, shuffle=True)
         start = torch.zeros(5, 1)
-        times = race(9, ours=lambda: train(sgd, None, {'lr': 0.01}, ours, 5, epochs, w=start, every=epochs*1500),
+        times = race(9, ours=lambda: train(sgd_step, None, {'lr': 0.01}, ours, 5, epochs, w=start, every=epochs*1500),
                         theirs=lambda: textbook(theirs, 0.01, epochs))
         yield line(f'one airfoil epoch, batch {bs}: the textbook loop', {k: [t/epochs for t in ts] for k, ts in times.items()}, target)
 

@@ -1,9 +1,9 @@
-"What notebook 10 does not say: the closed forms against every possible run, odd input, and what is left behind."
+"What notebook 10 does not say: the closed forms against every possible run, odd input, and the engine's order."
 import itertools, math
 import pytest, torch
-from minisgd.batch_size import (accumulated_grad, estimate_noise, expected_excess, fit_hyperbola, noise_floor,
-                                noise_scale, sgd_runs, steps_to, variance_factor)
-from minisgd.gd import mse
+from minisgd.batch_size import (estimate_noise, expected_excess, fit_hyperbola, noise_floor, noise_scale,
+                                variance_factor)
+from minisgd.race import sgd_runs
 
 
 def seeded(seed): return torch.Generator().manual_seed(seed)
@@ -91,44 +91,33 @@ def test_ragged_and_dropped_epochs_are_those_of_a_plain_loop():
         torch.testing.assert_close(path[6,0,0], w)
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_refused():
     x, y = data()
     g = torch.ones(2, 3)
-    with pytest.raises(ValueError, match=r'\(2,\)'): noise_scale(torch.ones(2))
-    with pytest.raises(ValueError, match='larger'): estimate_noise(g, g, 10, 10)
-    with pytest.raises(ValueError, match='from 1 to 1500'): variance_factor(2000, n=1500)
-    with pytest.raises(ValueError, match='from 1 to 40'): sgd_runs(x, y, 0.1, 41, 1)
-    with pytest.raises(ValueError, match='two or more'): fit_hyperbola([10], [20])
-    with pytest.raises(ValueError, match='finite'): fit_hyperbola([1, 10], [math.inf, 20])
-    with pytest.raises(ValueError, match='bs is 0'): accumulated_grad(lambda p, a, b: p.sum(), g, x, y, 0)
-    with pytest.raises(ValueError, match='39'): accumulated_grad(lambda p, a, b: p.sum(), g, x, y[:-1], 4)
-    for args, message in (((x.long(), y.long()), 'floating'), ((x, y.float()), 'floating'), ((x[:,0], y), r'\(40,\)'),
-                          ((x, y[:-1]), '39')):
-        with pytest.raises(ValueError, match=message): sgd_runs(*args, 0.1, 4, 1)
-        with pytest.raises(ValueError, match=message): expected_excess(*args, 0.1, 4, 1)
-    with pytest.raises(ValueError, match='seeds is 0'): sgd_runs(x, y, 0.1, 4, 1, seeds=0)
-    with pytest.raises(ValueError, match='steps is -1'): sgd_runs(x, y, 0.1, 4, -1)
-    for lr in (-1., float('nan'), [0.1, 0.]):
-        with pytest.raises(ValueError, match='lr is'): sgd_runs(x, y, lr, 4, 1)
-        with pytest.raises(ValueError, match='lr is'): noise_floor(x, y, lr, 4)
-    with pytest.raises(ValueError, match='steps'): fit_hyperbola([1, 2], [3])
+    with pytest.raises(ValueError, match='bs_small is 10'): estimate_noise(g, g, 10, 10)
+    for bs in (0, 2000):
+        with pytest.raises(ValueError, match='from 1 to 1500'): variance_factor(bs, n=1500)
+    with pytest.raises(ValueError, match='from 1 to 40'): expected_excess(x, y, 0.1, 41, 1)
+    with pytest.raises(ValueError, match='sizes'): fit_hyperbola([10, 10], [20, 20])
+    with pytest.raises(ValueError, match='inf'): fit_hyperbola([1, 10], [math.inf, 20])
+    for wrong in (y[:,None], y[:-1], y.float()):     # PyTorch refuses these by itself: nothing is broadcast
+        with pytest.raises(RuntimeError): expected_excess(x, wrong, 0.1, 4, 1)
+
+
+def test_one_rate_or_several():
+    x, y = data()
+    both = expected_excess(x, y, [0.1, 0.2], 4, 5)
+    torch.testing.assert_close(both[:,:1], expected_excess(x, y, 0.1, 4, 5))
+    torch.testing.assert_close(both[:,1:], expected_excess(x, y, torch.tensor(0.2), 4, 5), rtol=1e-6, atol=1e-8)
+    assert noise_floor(x, y, [0.1, 0.05, 0.02], 4).shape == (3,)
 
 
 def test_edges():
     assert variance_factor(1, 1) == 0. and variance_factor(1, 5) == 1. and variance_factor(5) == 0.2
     assert noise_scale(torch.tensor([[1.], [-1.]])) == math.inf
-    assert steps_to(torch.tensor([3., 2., 1.]), 3.).item() == 0
-    assert steps_to(torch.tensor([float('nan'), 1.]), 1.).item() == 1
 
 
-def test_accumulated_grad_of_a_list_and_of_a_network():
-    x, y = data()
-    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double()
-    params = list(net.parameters())
-    def loss(p, xb, yb): return mse(net(xb)[:,0], yb)
-    whole = torch.autograd.grad(loss(params, x, y), params)
-    for p in params: p.grad = torch.ones_like(p)                     # what was there before does not count
-    for bs in (1, 7, 40, 100):
-        for got, want, p in zip(accumulated_grad(loss, params, x, y, bs), whole, params):
-            torch.testing.assert_close(got, want)
-            assert p.grad is got
+def test_the_hyperbola_with_and_without_replacement():
+    bs = [1, 10, 100]
+    assert fit_hyperbola(bs, [7*(1 + 30/b) for b in bs]) == pytest.approx((7, 30))
+    assert fit_hyperbola(bs, [7*(1 + 30*variance_factor(b, 100)) for b in bs], 100) == pytest.approx((7, 30))

@@ -1,10 +1,10 @@
-"What notebook 09 does not say: the textbook's own loop as a peer, and results that are kept."
-import copy, pickle, re
+"What notebook 09 does not say: the textbook's own loop as a peer, and what an exact descent would do."
+import math
 import pytest, torch
 from torch.utils import data as peer
 from minisgd.data import airfoil
 from minisgd.dataloader import DataLoader, Dataset
-from minisgd.race import all_rows, half_mse, reach, sgd, sweep, train, train_concise
+from minisgd.race import half_mse, price_ratio, reach, sgd_runs, sgd_step, train, train_concise
 
 
 @pytest.fixture(scope='module')
@@ -14,7 +14,8 @@ def xy(): return airfoil(source='builtin')
 def loader(xy, bs, seed=0, lib=peer):
     ds = peer.TensorDataset(*xy) if lib is peer else Dataset(*xy)
     g = torch.Generator().manual_seed(seed)
-    return peer.DataLoader(ds, bs, shuffle=True, generator=g) if lib is peer else DataLoader(ds, bs, shuffle=True, generator=g)
+    return (peer.DataLoader if lib is peer else DataLoader)(ds, bs, shuffle=True, generator=g)
+
 
 
 def textbook(batches, w, lr, num_epochs, x, y):
@@ -35,87 +36,117 @@ def textbook(batches, w, lr, num_epochs, x, y):
 @pytest.mark.parametrize('lib', [peer, None], ids=['torch', 'ours'])
 def test_as_the_textbook(xy, bs, lr, lib):
     w = torch.randn(5, 1, generator=torch.Generator().manual_seed(1))
-    run = train(sgd, None, {'lr': lr}, loader(xy, bs, lib=lib), 5, 2, w=w, every=1500)
-    assert run.rows == [0, 1500, 3000]
-    assert run.losses[1:] == pytest.approx(textbook(loader(xy, bs), w, lr, 2, *xy), abs=1e-5)
+    seconds, losses = train(sgd_step, None, {'lr': lr}, loader(xy, bs, lib=lib), 5, 2, w=w, every=1500)
+    assert len(seconds) == 3 and seconds[0] == 0 and sorted(seconds) == seconds
+    assert losses[1:] == pytest.approx(textbook(loader(xy, bs), w, lr, 2, *xy), abs=1e-5)
 
 
 def test_initial_weights_are_left_alone_and_runs_are_independent(xy):
     w = torch.ones(5, 1)
-    one, two = (train(sgd, None, {'lr': 0.4}, loader(xy, 100), 5, w=w).losses for _ in range(2))
+    one, two = (train(sgd_step, None, {'lr': 0.4}, loader(xy, 100), 5, w=w)[1] for _ in range(2))
     assert one == two and w.equal(torch.ones(5, 1)) and not w.requires_grad
 
 
-def test_looking_leaves_a_loaders_generator_alone(xy):
+def test_looking_leaves_every_generator_alone(xy):
     states = []
     for every in 10, 3000:
         dl = loader(xy, 100, lib=None)
-        train(sgd, None, {'lr': 0.1}, dl, 5, every=every)
-        states.append(dl.generator.get_state())
-    assert states[0].equal(states[1])
+        torch.manual_seed(0)
+        train(sgd_step, None, {'lr': 0.1}, dl, 5, w=torch.zeros(5, 1), every=every)
+        states.append((dl.generator.get_state(), torch.get_rng_state()))
+    assert all(a.equal(b) for a, b in zip(*states))
 
 
-@pytest.mark.parametrize('column', [True, False])
-def test_targets_may_be_a_column(xy, column):
+def test_targets_may_be_a_column(xy):
     x, y = xy
-    batches = [(x, y[:,None] if column else y)]
-    assert train(sgd, None, {'lr': 0.5}, batches, 5, 3, w=torch.zeros(5, 1)).losses[-1] < 0.3
-    torch.manual_seed(0)
-    assert train_concise(torch.optim.SGD, {'lr': 0.5}, batches, 3).losses[-1] < 0.3
+    losses = [train(sgd_step, None, {'lr': 0.5}, loader((x, t), 1500), 5, 3, w=torch.zeros(5, 1))[1] for t in (y, y[:,None])]
+    assert losses[0] == losses[1] and losses[0][-1] < 0.3
+    with pytest.raises(RuntimeError): half_mse(torch.zeros(2, 1), torch.zeros(3))
 
 
-def test_a_run_that_explodes_stops_at_nan_if_it_has_a_target(xy):
-    run = train(sgd, None, {'lr': 100.}, loader(xy, 10), 5, 20, target=0.1)
-    assert run.losses[-1] != run.losses[-1] and run.rows[-1] < 20*1500
-    assert reach(run, 0.1)[0] == float('inf')
+def test_any_rule_with_a_memory(xy):
+    def momentum(params, states, hyperparams):
+        with torch.no_grad():
+            for p, v in zip(params, states): p.sub_(v.mul_(0.9).add_(p.grad), alpha=hyperparams['lr'])
+    states, runs = [torch.zeros(5, 1), torch.zeros(1)], []
+    torch.manual_seed(3)
+    runs.append(train(momentum, states, {'lr': 0.02}, loader(xy, 10), 5)[1])
+    torch.manual_seed(3)
+    runs.append(train_concise(torch.optim.SGD, {'lr': 0.02, 'momentum': 0.9}, loader(xy, 10))[1])
+    assert runs[0] == pytest.approx(runs[1], abs=1e-5) and states[0].abs().sum() > 0
 
 
 def test_any_optimizer_and_any_net(xy):
     net = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-    run = train_concise(torch.optim.Adam, {'lr': 0.01}, loader(xy, 100), 3, net=net)
+    _, losses = train_concise(torch.optim.Adam, {'lr': 0.01}, loader(xy, 100), 3, net=net)
     x, y = xy
-    assert run.losses[-1] == pytest.approx(half_mse(net(x), y).item(), abs=1e-6) and run.losses[-1] < run.losses[0]
+    assert losses[-1] == pytest.approx(half_mse(net(x), y).item(), abs=1e-6) and losses[-1] < losses[0]
+
+
+def test_loading_is_on_the_clock_and_looking_is_not(xy):
+    class Clock:
+        now = 0
+        def __call__(self): return self.now
+    class Slow(Dataset):
+        def read_batch(self, idxs):
+            if len(idxs) < len(self): clock.now += 4    # the read of all rows is the look's
+            return super().read_batch(idxs)
+    clock = Clock()
+    def rule(*args): clock.now += 10; sgd_step(*args)
+    seconds, _ = train(rule, None, {'lr': 0.1}, DataLoader(Slow(*xy), 100), 5, every=500, clock=clock)
+    assert seconds == [0, 70, 140, 210, 280, 350, 420]
 
 
 def test_a_subset_is_all_there_is(xy):
-    x, y = all_rows(peer.DataLoader(peer.Subset(peer.TensorDataset(*xy), range(10, 60)), 7, shuffle=True))
-    assert x.equal(xy[0][10:60]) and y.equal(xy[1][10:60])
+    dl = peer.DataLoader(peer.Subset(peer.TensorDataset(*xy), range(10, 60)), 7, shuffle=True)
+    _, losses = train(sgd_step, None, {'lr': 0.}, dl, 5, 1, w=torch.zeros(5, 1))
+    assert losses[-1] == pytest.approx(half_mse(torch.zeros(50, 1), xy[1][10:60]).item())
 
 
-def test_a_run_is_two_lists_and_survives_copies(xy):
-    run = train(sgd, None, {'lr': 0.1}, loader(xy, 100), 5)
-    seconds, losses = run
-    for other in copy.deepcopy(run), pickle.loads(pickle.dumps(run)):
-        assert other == run == (seconds, losses) and (other.rows, other.steps) == (run.rows, run.steps)
+@pytest.mark.parametrize('bs,every,epochs,looks', [
+    (1500, 250, 4, 5), (64, 200, 1, 9), (1, 250, 1, 7), (1, 250, 0, 1), (100, 400, 1, 5), (100, 700, 2, 6)])
+def test_a_look_whenever_another_every_rows_have_gone_by_and_at_the_end(xy, bs, every, epochs, looks):
+    seconds, losses = train(sgd_step, None, {'lr': 0.01}, loader(xy, bs, lib=None), 5, epochs, every=every)
+    assert len(seconds) == len(losses) == looks
 
 
-def test_sweep_against_an_exact_descent(xy):
+def test_a_last_look_after_the_last_row_that_the_loader_gives(xy):
+    dl = DataLoader(Dataset(*xy), 400, drop_last=True)         # 1,200 rows in each epoch
+    for every, looks in (1500, 3), (800, 4), (5000, 2):
+        seconds, losses = train(sgd_step, None, {'lr': 0.1}, dl, 5, 2, every=every)
+        assert len(seconds) == len(losses) == looks
+    w = torch.zeros(5, 1)
+    ends = [train(sgd_step, None, {'lr': 0.1}, dl, 5, 2, w=w, every=every)[1][-1] for every in (800, 5000)]
+    assert ends[0] == ends[1] < half_mse(xy[0]@w, xy[1])
+
+
+def test_many_runs_against_an_exact_descent(xy):
     "At full batch: in the eigenbasis of the Hessian, each part of the error shrinks by its own factor."
     x, y = (t.double() for t in xy)
-    x1 = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
-    best = torch.linalg.lstsq(x1, y[:,None]).solution
-    floor = half_mse(x1@best, y)
-    values, vectors = torch.linalg.eigh(x1.T@x1/len(x))
-    start = (vectors.T@best)[:,0]
-    def steps(lr): return next(k for k in range(200) if (values*start**2*(1 - lr*values)**(2*k)).sum()/2 <= 0.01*floor)
-    rates = [0.1, 0.3, 0.5, 0.7]
-    assert sweep(*xy, 1500, rates, 1.01*floor.item(), 80, seeds=range(2)).tolist() == [steps(lr) for lr in rates]
+    best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
+    values, vectors = torch.linalg.eigh(x.T@x/len(x))
+    runs = sgd_runs(x, y, [0.1, 0.7], 1500, 20, seeds=2)
+    assert runs.shape == (21, 2, 2, 5)
+    for j, lr in enumerate((0.1, 0.7)):
+        exact = vectors@((1 - lr*values)**20*(vectors.T@-best)) + best
+        torch.testing.assert_close(runs[20,:,j], exact.expand(2, -1))
 
 
-@pytest.mark.parametrize('bs,every,epochs,rows', [
-    (1500, 250, 4, [0, 1500, 3000, 4500, 6000]), (64, 200, 1, [0, 256, 448, 640, 832, 1024, 1216, 1408, 1500]),
-    (1, 250, 1, list(range(0, 1501, 250))), (1, 250, 0, [0])])
-def test_a_look_whenever_another_every_rows_have_gone_by(xy, bs, every, epochs, rows):
-    assert train(sgd, None, {'lr': 0.01}, loader(xy, bs, lib=None), 5, epochs, every=every).rows == rows
+def test_reach_wants_the_median_to_stay():
+    runs = torch.tensor([[5., 5, 5], [1, 1, 5], [5, 5, 1], [2, 2, 9], [9, 2, 0]])
+    assert reach(runs, 2) == 3 and reach(runs, 5) == 0 and reach(runs, 0.5) == math.inf
+    assert reach(torch.full((4, 3), math.nan), 2) == math.inf
+    assert reach(torch.stack([runs, runs + 1], 2), 2).tolist() == [3, math.inf]
 
 
-@pytest.mark.parametrize('message,kwargs', [
-    ('feature_dim is 4, but rows have shape (5,)', dict(feature_dim=4)), ('num_epochs is -1', dict(num_epochs=-1)),
-    ('num_epochs is 1.5', dict(num_epochs=1.5)), ('every is 0', dict(every=0)),
-    ('w has shape (5,); it must be (5, 1)', dict(w=torch.zeros(5)))])
-def test_bad_arguments_are_refused(xy, message, kwargs):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        train(sgd, None, {'lr': 0.1}, loader(xy, 100), **({'feature_dim': 5} | kwargs))
-    if not kwargs.keys() & {'feature_dim', 'w'}:
-        with pytest.raises(ValueError, match=re.escape(message)):
-            train_concise(torch.optim.SGD, {'lr': 0.1}, loader(xy, 100), **kwargs)
+def test_price_ratio_hands_its_options_on():
+    calls = []
+    class Clock:
+        now = 0.
+        def __call__(self): return self.now
+    clock = Clock()
+    def step(b): calls.append(b); clock.now += 1 + b/50
+    assert price_ratio(step, (10, 30), clock=clock, repeat=1) == pytest.approx(1/50)
+    few = len(calls)
+    price_ratio(step, (10, 30), clock=clock, repeat=5)
+    assert set(calls) == {10, 30} and len(calls) > 2*few

@@ -1,11 +1,12 @@
 "Files: what the notebook cannot say. Blocks of every size, odd pictures, damaged ones, workers, and memory."
 import subprocess, sys
 from pathlib import Path
+from unittest import mock
 
 import pytest, torch
 from torch.utils import data as peer
 from minisgd.dataloader import BatchSampler, DataLoader, Dataset
-from minisgd.files import BlockSampler, ImageFolder
+from minisgd.files import BlockSampler, ByteImages, ImageFolder, decode
 
 
 def gen(seed=0): return torch.Generator().manual_seed(seed)
@@ -65,15 +66,79 @@ def test_image_folder(tmp_path):
     for workers in (0, 2):
         for (x, y), (p, q) in zip(DataLoader(ds, 2), peer.DataLoader(ds, 2, num_workers=workers), strict=True): assert x.equal(p) and y.equal(q)
 
+def test_names_and_sizes_of_every_kind(tmp_path):
+    "Spaces, umlauts, a note, hidden files, one pixel, four inks: what a user would expect."
+    picture(tmp_path/'große Katze'/'im Gras, 1.png', size=(1, 1), value=51)
+    picture(tmp_path/'Äffchen'/'b ä.jpg', mode='CMYK', value=(0, 0, 0, 0))      # no ink: white
+    picture(tmp_path/'Äffchen'/'a.b.jpeg')
+    for name in ('große Katze/._im Gras, 1.png', 'große Katze/Thumbs.db', 'Äffchen/notes.txt'): (tmp_path/name).write_text('no picture')
+    (tmp_path/'.ipynb_checkpoints').mkdir()
+    ds = ImageFolder(str(tmp_path))
+    assert ds.classes == ['große Katze', 'Äffchen'] == sorted(ds.classes) and repr(ds) == '3 pictures in 2 classes'
+    assert [(f.name, k) for f, k in ds.samples] == [('im Gras, 1.png', 0), ('a.b.jpeg', 1), ('b ä.jpg', 1)]
+    assert ds[0][0].shape == (1, 1, 1) and ds[0][0].item() == torch.tensor(51).div(255).item() and ds[0][0].dtype == torch.float32
+    assert ds[2][0].min() > 0.99 and ImageFolder(tmp_path, mode='RGB')[2][0].shape == (3, 3, 4) and ds[-1][1] == 1
+    with pytest.raises(IndexError): ds[3]
+
+def test_nothing_is_opened_before_it_is_asked_for(tmp_path):
+    from PIL import Image
+    for name in ('a/0.png', 'b/1.png'): picture(tmp_path/name)
+    with mock.patch.object(Image, 'open', wraps=Image.open) as opened:
+        ds = ImageFolder(tmp_path)
+        loader = DataLoader(ds, 1)
+        assert not opened.called
+        next(iter(loader))
+        assert opened.call_count == 1
+
 def test_image_folder_faults(tmp_path):
     for path in (tmp_path/'nowhere', tmp_path):
         with pytest.raises(ValueError, match=path.name): ImageFolder(path)
     picture(tmp_path/'a'/'0.png')
     (tmp_path/'b').mkdir()
-    with pytest.raises(ValueError, match="'b'"): ImageFolder(tmp_path)
-    (tmp_path/'b'/'0.png').write_bytes(b'not a picture')
-    with pytest.raises(OSError) as caught: list(DataLoader(ImageFolder(tmp_path), 2))
-    assert 'item 1: ' in caught.value.__notes__[0] and str(Path('b')/'0.png') in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match=r"\['b'\]"): ImageFolder(tmp_path)
+    damaged = tmp_path/'b'/'no picture.png'
+    damaged.write_bytes(b'not a picture')
+    for make in (DataLoader, peer.DataLoader):
+        with pytest.raises(OSError) as caught: list(make(ImageFolder(tmp_path), 2))
+        assert 'item 1, ' in str(caught.value) and str(damaged) in str(caught.value)
+    damaged.unlink()
+    picture(damaged, mode='I;16', value=300)    # Pillow would make it white, without a word
+    with pytest.raises(OSError, match='8 bits'): ImageFolder(tmp_path)[1]
+
+@pytest.mark.parametrize('kind', ['png', 'jpg'])
+def test_a_picture_cut_short_is_refused_or_whole(tmp_path, kind):
+    from PIL import Image
+    file = tmp_path/'a'/f'0.{kind}'
+    file.parent.mkdir()
+    Image.fromarray(torch.arange(784, dtype=torch.uint8).view(28, 28).numpy()).save(file)
+    ds, data, refused = ImageFolder(tmp_path), file.read_bytes(), 0
+    whole, label = ds[0]
+    for n in range(len(data)):
+        file.write_bytes(data[:n])
+        try: assert ds[0][0].equal(whole)
+        except OSError as e:
+            assert str(file) in str(e)
+            refused += 1
+    assert len(data) - refused < 25             # what may be lost is the end mark and a checksum
+
+
+# ---- pictures as bytes ----
+
+@pytest.mark.parametrize('mode', ['L', 'RGB'])
+def test_decoded_pictures_are_the_same_items(tmp_path, mode):
+    for i in range(7): picture(tmp_path/'x'/'abc'[i % 3]/f'{i}.png', (4, 3), 'RGB', (i, 10*i, 30*i))
+    images = ImageFolder(tmp_path/'x', mode=mode)
+    stored = decode(images, tmp_path/'bytes')
+    assert len(stored) == 7 and (tmp_path/'bytes').stat().st_size == 7*len(mode)*12
+    for (x, k), (p, q) in zip(images, stored, strict=True): assert x.equal(p) and k == q and p.dtype == torch.float32
+    for ds in (stored, ByteImages(torch.tensor(stored.tensors[0]), stored.tensors[1])):
+        for make in (DataLoader, peer.DataLoader):
+            for (x, k), (p, q) in zip(DataLoader(images, 3), make(ds, 3), strict=True): assert x.equal(p) and k.equal(q)
+
+def test_decode_refuses_another_size(tmp_path):
+    picture(tmp_path/'a'/'0.png')
+    picture(tmp_path/'a'/'1.png', size=(1, 1))  # would broadcast
+    with pytest.raises(ValueError, match=r'1.png is \[1, 1, 1\], not \[1, 3, 4\]'): decode(ImageFolder(tmp_path), tmp_path/'bytes')
 
 
 # ---- memory ----
@@ -95,3 +160,26 @@ assert total == sum(range(16))*8192
 print(anonymous() - before)'''
     grown = float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
     assert grown < 30
+
+
+# ---- sent to a worker ----
+
+def test_a_mapped_file_is_sent_by_its_name(tmp_path):
+    "And only where that says all: a part of a map, or one with changes of its own, is sent as it is."
+    import copy, pickle
+    import numpy as np
+    rows = np.arange(100_000, dtype=np.uint8).reshape(-1, 10)
+    rows.tofile(tmp_path/'rows')
+    whole = np.memmap(tmp_path/'rows', np.uint8, 'r', shape=rows.shape)
+    later = np.memmap(tmp_path/'rows', np.uint8, 'r', offset=500, shape=(9_000, 10))
+    fortran = np.memmap(tmp_path/'rows', np.uint8, 'r', shape=rows.shape, order='F')
+    changed = np.memmap(tmp_path/'rows', np.uint8, 'c', shape=rows.shape)
+    changed[0] = 255
+    for array, by_name in ((whole, True), (later, True), (whole[5000:], False), (whole[::2], False), (fortran, False),
+                           (changed, False), (rows, False), (torch.from_numpy(rows), False)):
+        ds = ByteImages(array)
+        ds.extra = 'kept'
+        sent = pickle.dumps(ds)
+        assert (len(sent) < 1000) == by_name
+        for new in (pickle.loads(sent), copy.copy(ds), copy.deepcopy(ds)):
+            assert new[:][0].equal(ds[:][0]) and new.extra == 'kept' and type(new.tensors) is tuple

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOLDERS', 'MAGIC', 'generators', 'write_state', 'read_state', 'Checkpoint']
 
-# %% ../nbs/13_checkpoint.ipynb #aa93c2d4
+# %% ../nbs/13_checkpoint.ipynb #c73ac6d3
 import hashlib, io, os, random
 from copy import deepcopy
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import listify, patch
 from .sources import need
-from .learner import Callback, Learner, NanGuard, ParamScheduler, cos_cycle
+from .learner import Callback, Learner, ParamScheduler, cos_cycle
 
 # %% ../nbs/13_checkpoint.ipynb #535236fe
 HOLDERS = {'sampler', 'batch_sampler', 'dataset', 'datasets', 'transform', 'collate_fn'}
@@ -29,7 +29,7 @@ def generators(*parts):
             elif name in HOLDERS: todo += value if name == 'datasets' else [value]
     return list(found.values())
 
-# %% ../nbs/13_checkpoint.ipynb #89642291
+# %% ../nbs/13_checkpoint.ipynb #cb14fe2c
 def _batches(dl): return len(dl) if hasattr(dl, '__len__') else None
 def _random(learn): return generators(*learn.dls, *learn.model.modules())
 
@@ -44,34 +44,30 @@ def state_dict(self:Learner):
     name, keys, *rest = np.random.get_state()
     return dict(
         plan=plan, model=self.model.state_dict(),
-        opt_class=type(self.opt).__name__, opt=self.opt and self.opt.state_dict(),
+        opt_class=type(self.opt).__name__, opt=self.opt.state_dict(),
         recorder={k: v for k, v in vars(self.recorder).items() if k != 'learn'},
-        first=[cb.first for cb in self.cbs if isinstance(cb, NanGuard)],
         torch=torch.get_rng_state(), generators=[g.get_state() for g in _random(self)],
         cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         python=random.getstate(), numpy=(name, keys.tolist(), *rest))
 
-# %% ../nbs/13_checkpoint.ipynb #a6468e33
+# %% ../nbs/13_checkpoint.ipynb #79c9c94e
 @patch
 def load_state_dict(self:Learner, state):
     "Take over everything in `state`; if it does not fit, raise and change nothing."
-    found, opt, state = _random(self), None, deepcopy(state)
+    found, state = _random(self), deepcopy(state)
     need(len(found) == len(state['generators']), f"the checkpoint is of a learner with "
          f"{len(state['generators'])} random generators, not {len(found)}")
     deepcopy(self.model).load_state_dict(state['model'])
-    if state['opt']:
-        opt = self.opt_func(self.model.parameters(), lr=self.lr)
-        kind = type(opt).__name__
-        need(kind == state['opt_class'],
-             f"the checkpoint is of {state['opt_class']}, not of {kind}")
-        opt.load_state_dict(state['opt'])
+    opt = self.opt_func(self.model.parameters(), lr=self.lr)
+    kind = type(opt).__name__
+    need(kind == state['opt_class'],
+         f"the checkpoint is of {state['opt_class']}, not of {kind}")
+    opt.load_state_dict(state['opt'])
     for s in (*state['generators'], state['torch']): torch.Generator().set_state(s)
 
     self.opt, self.n_epoch = opt, state['plan']['n_epoch']
     self.model.load_state_dict(state['model'])
     vars(self.recorder).update(state['recorder'])
-    guards = [cb for cb in self.cbs if isinstance(cb, NanGuard)]
-    for guard, first in zip(guards, state['first']): guard.first = first
     for g, s in zip(found, state['generators']): g.set_state(s)
     torch.set_rng_state(state['torch'])
     if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])

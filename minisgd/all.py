@@ -19,6 +19,7 @@ from .timing import *
 from .race import *
 from .batch_size import *
 from .files import *
+from .resnet import *
 from .checkpoint import *
 
 __all__ = [name for name in globals() if not name.startswith('_')]

@@ -31,7 +31,7 @@ def get_dls(train_ds, valid_ds, bs=64, generator=None): # bs: rows of a training
 class CancelFitException(Exception): "Raise it in a callback to end the fit, quietly."
 class Callback: "Listens to `self.learn`: a method named like an event is called then."
 
-# %% ../nbs/07_learner.ipynb #b249abd9
+# %% ../nbs/07_learner.ipynb #9cda7f1d
 class Learner:
     "A model, its data, and the loop. Callbacks do the rest."
     default_cbs, logger, bar = (), print, True # classes; gets each row; shown?
@@ -71,8 +71,9 @@ class Learner:
         self(f'after_{self.now}')
     def fit(self, n_epoch, lr=None, wd=None, cbs=None, start_epoch=0):
         "Train for `n_epoch` epochs at the rate `lr`, with weight decay `wd`."
-        wd = {} if wd is None else {'weight_decay': wd}
-        for g in self.opt.param_groups: g.update(wd, lr=self.lr if lr is None else lr)
+        wd, lr = {} if wd is None else {'weight_decay': wd}, self.lr if lr is None else lr
+        need(n_epoch >= 0 and (lr or 0) >= 0, f"{n_epoch=} and {lr=} make no fit")
+        for g in self.opt.param_groups: g.update(wd, lr=g['lr'] if lr is None else lr)
         self.n_epoch, self.epoch, self.iter, self.now = n_epoch, start_epoch, 0, 'train'
         self.opt.zero_grad(); self.pct_train = start_epoch/max(n_epoch, 1)
         with unittest.mock.patch.object(self, 'cbs', self.cbs): # behind it, as before
@@ -210,12 +211,11 @@ def lr_find(self:Learner, start_lr=1e-7, end_lr=10, num_it=100, show_plot=True):
     if show_plot: _draw(lrs, losses, (lrs[best], losses[best]), 'learning rate', 'log')
     return collections.namedtuple('SuggestedLRs', 'minimum')(lrs[best]/10)
 
-# %% ../nbs/07_learner.ipynb #defe4c91
+# %% ../nbs/07_learner.ipynb #7ad78337
 @patch
 def validate(self:Learner, ds_idx=1, dl=None):
     "Loss and metrics over loader number `ds_idx`, or over `dl`."
-    self.all_batches(self.dls[ds_idx] if dl is None else dl)
-    return self.final_record
+    self.all_batches(self.dls[ds_idx] if dl is None else dl); return self.final_record
 @patch
 def get_preds(self:Learner, ds_idx=1, dl=None):
     "Outputs and targets of all rows behind a loader, in the order of its data set."
@@ -243,8 +243,8 @@ def validate(model, dl, loss_func, metrics=None): # one metric, or several
     "Loss and metrics over all rows of `dl`, in evaluation mode."
     return Learner([dl], model, loss_func, metrics=metrics).validate(ds_idx=0)
 def fit(n_epoch, model, loss_func, opt, train_dl, valid_dl=None, metrics=None):
-    "`Learner.fit` at the rate of your `opt`; returns the rows, and prints nothing."
-    dls, lr = (train_dl, valid_dl), opt.param_groups[0]['lr']
-    learn = Learner(dls, model, loss_func, lambda params, lr: opt, lr, metrics)
+    "`Learner.fit` at the rates of your `opt`; returns the rows, and prints nothing."
+    make, dls = lambda params, lr: opt, (train_dl, valid_dl)
+    learn = Learner(dls, model, loss_func, make, None, metrics)
     with learn.no_logging(): learn.fit(n_epoch)
     return learn.recorder.values

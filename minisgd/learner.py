@@ -31,7 +31,7 @@ def get_dls(train_ds, valid_ds, bs=64, generator=None): # bs: rows of a training
 class CancelFitException(Exception): "Raise it in a callback to end the fit, quietly."
 class Callback: "Listens to `self.learn`: a method named like an event is called then."
 
-# %% ../nbs/07_learner.ipynb #9cda7f1d
+# %% ../nbs/07_learner.ipynb #2b68b60f
 class Learner:
     "A model, its data, and the loop. Callbacks do the rest."
     default_cbs, logger, bar = (), print, True # classes; gets each row; shown?
@@ -71,8 +71,8 @@ class Learner:
         self(f'after_{self.now}')
     def fit(self, n_epoch, lr=None, wd=None, cbs=None, start_epoch=0):
         "Train for `n_epoch` epochs at the rate `lr`, with weight decay `wd`."
-        wd, lr = {} if wd is None else {'weight_decay': wd}, self.lr if lr is None else lr
-        need(n_epoch >= 0 and (lr or 0) >= 0, f"{n_epoch=} and {lr=} make no fit")
+        lr = self.lr if lr is None else lr # None: the optimizer's own rates
+        wd = {} if wd is None else {'weight_decay': wd}
         for g in self.opt.param_groups: g.update(wd, lr=g['lr'] if lr is None else lr)
         self.n_epoch, self.epoch, self.iter, self.now = n_epoch, start_epoch, 0, 'train'
         self.opt.zero_grad(); self.pct_train = start_epoch/max(n_epoch, 1)

@@ -643,3 +643,13 @@ def test_a_strangers_file_runs_no_code(tmp_path):
     torch.save([Evil(), None], tmp_path/'evil.pth')
     with pytest.raises(pickle.UnpicklingError): quiet().load(tmp_path/'evil')
     assert not (tmp_path/'executed').exists()
+
+def test_fit_keeps_rates_of_groups():
+    "The function `fit` trains at the rates that its optimizer has, each group at its own."
+    torch.manual_seed(0)
+    net, dl = nn.Linear(2, 1), [(torch.randn(4, 2), torch.randn(4, 1))]
+    opt = optim.SGD([{'params': [net.weight], 'lr': 0.1}, {'params': [net.bias], 'lr': 0.}])
+    before = [p.detach().clone() for p in net.parameters()]
+    fit(1, net, nn.functional.mse_loss, opt, dl)
+    assert [g['lr'] for g in opt.param_groups] == [0.1, 0.]
+    assert [not torch.equal(p, b) for p, b in zip(net.parameters(), before)] == [True, False]

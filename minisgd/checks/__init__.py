@@ -1,0 +1,1 @@
+"Checks of the exercises, a module for each sheet."

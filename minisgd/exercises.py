@@ -52,7 +52,7 @@ def _line(error): # the last line of the learner's that was on the way to the er
         trace = trace.tb_next
     return line and f'\n  at your line: {line}'
 
-# %% ../nbs/b_exercises.ipynb #ad509854
+# %% ../nbs/b_exercises.ipynb #3f2992c7
 def alike(a, b,    # numbers, tensors, arrays, strings, None, or lists and dicts of such
           tol=1e-5 # how far numbers may be apart, as in `np.allclose`
          )->bool:
@@ -66,7 +66,7 @@ def alike(a, b,    # numbers, tensors, arrays, strings, None, or lists and dicts
             alike(*pair, tol) for pair in zip(a, b))
     if not isinstance(b, (numbers.Number, *arrays)):
         return type(a) is type(b) and a == b
-    def array(t): return np.asarray(t.detach().cpu() if torch.is_tensor(t) else t, float)
+    def array(t): return np.asarray(t.tolist() if torch.is_tensor(t) else t, float)
     try: a, b = array(a), array(b)
     except (TypeError, ValueError): return False # not a number at all
     return a.shape == b.shape and np.allclose(a, b, rtol=tol, atol=tol, equal_nan=True)

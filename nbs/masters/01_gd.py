@@ -252,7 +252,8 @@ def shows_at(x, y, # a linear model's rows and targets
     best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
     floor, away = mse(x@best, y)/2, (w - best)@direction
     sharpest = curvature[-1]*away[-1]**2/2            # its share of the excess
-    predicted = torch.log((1 - floor)/sharpest)/2/torch.log((1 - lr*curvature[-1]).abs())
+    growth = (1 - lr*curvature[-1])**2                # of that excess, in a step
+    predicted = torch.log((1 - floor)/sharpest)/torch.log(growth)
     losses = gd(lambda w: mse(x@w, y)/2, w.clone(), lr, steps=200)
     measured = next(i for i, l in enumerate(losses) if l > 1)
     return math.ceil(predicted), measured

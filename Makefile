@@ -17,14 +17,21 @@ WINDOW  := $(if $(strip $(SCREEN)),,--no-browser)
 # Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
 CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help lab test test-notebooks run export bench clean
+.PHONY: help lab progress fresh test test-notebooks run exercises export bench clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
-lab: $(READY)    ## open the course in JupyterLab
+lab: $(READY)    ## open the course in JupyterLab, with your copies of the exercises in work/
+	$(BIN)/python nbs/masters/work.py
 	$(BIN)/jupyter lab $(ROOT) $(WINDOW) $(LAB) --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+progress:        ## your exercises, a line for each sheet
+	@$(PYTHON) nbs/masters/work.py progress
+
+fresh:           ## put your copy of one sheet aside and bring a new one: make fresh EX=01_gd
+	@$(PYTHON) nbs/masters/work.py fresh $(EX)
 
 test: $(READY)   ## check everything: export in sync, every cell's output, tests/
 	$(CHECK)
@@ -37,6 +44,9 @@ run: $(READY)    ## execute every notebook and save its outputs (the one way out
 	for nb in $(NBS); do echo $$nb; MINISGD_WRITE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN $$nb || exit 1; done
 	$(BIN)/python tests/figures.py $(NBS)
 	$(BIN)/nbdev_clean
+
+exercises: $(READY) ## make the sheets, their solutions and their checks from nbs/masters (one: EX=01_gd)
+	$(BIN)/python nbs/masters/make.py $(EX)
 
 export: $(READY) ## write minisgd/ from the notebooks
 	$(BIN)/nbdev_export

@@ -18,7 +18,7 @@ setup(
     author_email=cfg['author_email'],
     license='Apache-2.0',
     keywords=cfg['keywords'].split(),
-    packages=[cfg['lib_path']],
+    packages=[cfg['lib_path'], f"{cfg['lib_path']}.checks"],
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},

@@ -11,7 +11,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/12_resnet.ipynb #78956a67
+# %% ../nbs/12_resnet.ipynb #22737230
 def conv(input:Tensor,     # (..., channels, height, width)
          weight:Tensor,    # (filters, channels, height of a window, its width)
          bias:Tensor=None, # (filters,)
@@ -21,10 +21,10 @@ def conv(input:Tensor,     # (..., channels, height, width)
     "The sum of each window times each filter, as PyTorch's `conv2d`."
     n, c, h, w = weight.shape
     need(input.shape[-3] == c, f'filters for {c} channels, input {tuple(input.shape)}')
-    (down, right), (top, left) = [(a, a) if isinstance(a, int) else a
-                                  for a in (stride, padding)]
+    (down, right), (top, left) = [2*[a] if type(a) is int else a for a in (stride, padding)]
     need(min(top, left) >= 0, f'negative {padding=}')
-    windows = F.pad(input, (left, left, top, top)).unfold(-2, h, down).unfold(-2, w, right)
+    windows = F.pad(input, (left, left, top, top))    # it wants the width first
+    windows = windows.unfold(-2, h, down).unfold(-2, w, right)  # puts its own last
     out = torch.einsum('...chwij,ocij->...ohw', windows, weight)
     return out if bias is None else out + bias.view(n, 1, 1)
 
@@ -53,14 +53,14 @@ def forward(self:BatchNorm2d, input): # (n, channels, height, width)
     mean, scale, shift = [v.view(c, 1, 1) for v in (mean, scale, self.bias)]
     return (input - mean)*scale + shift
 
-# %% ../nbs/12_resnet.ipynb #dc689d06
+# %% ../nbs/12_resnet.ipynb #1907e5d3
 @patch
 def look(self:BatchNorm2d, input):
     n = input[:, 0].numel()    # numbers in a channel
     need(n > 1, f'a batch with {n} value per channel teaches nothing: eval()?')
     mean, var = input.mean((0, 2, 3)), input.var((0, 2, 3), correction=0)
     with torch.no_grad():
-        self.running_mean.lerp_(mean, self.momentum)
+        self.running_mean.lerp_(mean, self.momentum)    # a tenth of the way there
         self.running_var.lerp_(var*n/(n - 1), self.momentum)
         self.num_batches_tracked += 1
     return mean, var

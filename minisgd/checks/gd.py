@@ -72,7 +72,8 @@ def rates(f):
 def swing(f):
     for curvature, lr in (2., 0.1), (1., 0.02), (0.5, 0.6), (30., 0.01):
         got = f(curvature, lr)
-        refuse(got is None or not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: the steps of a swing, and a rate')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: the steps of a swing, and a rate')
         steps, limit = map(float, got)
         k, here = lr*curvature, f'curvature {curvature:g}, rate {lr:g}: '
         right = 2*math.pi/math.acos(1 - k/2)
@@ -89,7 +90,7 @@ def swing(f):
         refuse(not near(right), f'{here}not so{said}')
         refuse(alike(limit, 2/curvature, 1e-3), f'{here}2/λ is the limit of honest descent. Try `forgetful` just above it')
         refuse(alike(limit, 1/curvature, 1e-3), f'{here}1/λ is the best rate of honest descent. Try `forgetful` just above it')
-        refuse(alike(limit, 4., 1e-3), f'{here}that is the limit of rate times curvature')
+        refuse(curvature != 1 and alike(limit, 4., 1e-3), f'{here}that is the limit of rate times curvature')
         refuse(abs(limit*curvature/4 - 1) > 0.01, f'{here}it does not begin to explode at the rate {limit:.4g}; try `forgetful` a little below and above')
     return 'the bug doubles the limit, and never comes to rest; with a little friction it is called momentum'
 
@@ -127,7 +128,8 @@ def shows_at(f):
         losses = gd(lambda w: mse(x@w, y)/2, w.clone(), 1., 200)
         at = next(i for i, l in enumerate(losses) if l > 1)
         got = f(x.clone(), y.clone(), w.clone(), 1.)
-        refuse(got is None or not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: predicted and measured')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: predicted and measured')
         got = [float(number) for number in got]
         refuse(not math.isfinite(got[0]), f'your prediction is {got[0]}')
         refuse(got[1] != at, f'what you measured is step {got[1]:.0f}; the loss first exceeds 1 at step {at}')

@@ -56,7 +56,7 @@ def knows_nothing(f):
         p = t.bincount().double()/len(t)
         return p[p > 0]
     def entropy(t): return -(shares(t)*shares(t).log()).sum().item()
-    for counts in (97, 3), (1, 1, 2), (2, 0, 1), (5,), (0, 0, 3, 4, 5, 0, 1), (0, 7):
+    for counts in (1, 3), (97, 3), (1, 1, 2), (2, 0, 1), (5,), (0, 0, 3, 4, 5, 0, 1), (0, 7):
         t = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         t = t[torch.randperm(len(t), generator=torch.Generator().manual_seed(len(t)))]
         ask(f, t, expect=entropy, mistakes={
@@ -123,12 +123,12 @@ def smooth_cross_entropy(f):
     def others(x, t, eps):
         p = torch.full_like(x, eps/max(x.shape[1] - 1, 1)).scatter(1, t[:,None], 1 - eps)
         return -(p*F.log_softmax(x, 1)).sum(1).mean()
-    for seed, n, c, eps, size, dtype in ((0, 1, 2, 0.2, 1, torch.float64), (1, 3, 4, 0.1, 3, torch.float32), (2, 5, 10, 0., 2, torch.float32),
+    for seed, n, c, eps, size, dtype in ((0, 2, 3, 0.2, 1, torch.float64), (6, 1, 2, 0.2, 1, torch.float64), (1, 3, 4, 0.1, 3, torch.float32), (2, 5, 10, 0., 2, torch.float32),
                                          (3, 64, 10, 0.1, 5, torch.float64), (4, 4, 3, 1., 2, torch.float64), (5, 2, 3, 0.3, 1000, torch.float32)):
         g = torch.Generator().manual_seed(seed)
         x = (size*torch.randn(n, c, generator=g, dtype=torch.float64)).to(dtype)
         t = torch.randint(c, (n,), generator=g)
-        if seed == 0: x, t = torch.tensor([[0., 1.]]), torch.tensor([0])
+        if seed == 0: x, t = torch.tensor([[0., 1., 2.], [0., 0., 0.]]), torch.tensor([0, 1])
         ask(f, x, t, eps, tol=1e-4, expect=lambda x, t, eps: F.cross_entropy(x, t, label_smoothing=eps), mistakes={
             '`eps` is spread over the other classes only, and the right one should have its part of it': others,
             'that is the plain cross-entropy': lambda x, t, eps: F.cross_entropy(x, t),
@@ -236,7 +236,7 @@ def is_cross_entropy(f):
 
 # %% [markdown]
 # ## 4. More scores than fit
-# (Half an hour.) A language model has a hundred thousand scores for each word, and they arrive in chunks, one after the other. You can keep a few numbers, but not the chunks. Take the log-sum-exp of all scores in *one* pass, without overflow. (The same trick, inside the attention of large models, is called FlashAttention.)
+# (Half an hour.) A language model has a hundred thousand scores for each word, and they arrive in chunks, one after the other. You can keep a few numbers, but not the chunks. Take the log-sum-exp of all scores in *one* pass, without overflow. (FlashAttention, inside large language models, rests on this trick.)
 #
 # Break your answer before `check` does: which order of the chunks is the cruellest?
 # <details><summary>Hint</summary>
@@ -282,6 +282,15 @@ def logsumexp_of(chunks): return sum(chunk.exp().sum() for chunk in chunks).log(
 def logsumexp_of(chunks): return logsumexp(torch.cat(list(chunks)))
 
 # %% check
+class Once: # an iterator that says so when it is asked to begin again
+    def __init__(self, chunks): self.chunks, self.done = chunks, False
+    def __iter__(self):
+        refuse(self.done, 'the chunks come only once; you go through them a second time')
+        return self
+    def __next__(self):
+        try: return next(self.chunks)
+        except StopIteration: self.done = True; raise
+
 @check.add
 def logsumexp_of(f):
     def exp_of(sum_of): # log-sum-exps of each chunk, put together in some way
@@ -310,11 +319,12 @@ def logsumexp_of(f):
                 yield chunk
                 del chunk
                 most[0] = max(most[0], sum(r() is not None for r in alive))
-        got = f(once())
+        got = f(Once(once()))
         refuse(got is None, 'it returns nothing: no `return`?')
         said = f'\n  chunks {brief([c.tolist() for c in chunks])} gave {brief(got)}; expected {brief(right)}'
         refuse(most[0] > 3, f'it keeps the chunks: of {len(chunks)}, {most[0]} were in memory at once')
         if alike(got, right, 1e-5): continue
+        refuse(torch.as_tensor(got).numel() == 1 and not math.isfinite(float(got)), unless_finite + said)
         for words, wrong in {
             'when a larger score turns up, the old sum must be scaled anew': unscaled,
             'that is the sum of the chunks\' log-sum-exps; they are logarithms of what should be added': exp_of(sum),
@@ -324,7 +334,6 @@ def logsumexp_of(f):
             'that is the last chunk\'s': lambda chunks: chunks[-1].logsumexp(0),
             'the logarithm is missing': lambda chunks: math.exp(min(right, 700))}.items():
             refuse(alike(got, wrong(chunks), 1e-5), words + said)
-        refuse(torch.as_tensor(got).numel() == 1 and not math.isfinite(float(got)), unless_finite + said)
         raise Wrong('not so' + said)
     return 'log-sum-exps of parts add up like the whole, in any order: so the parts may lie on many machines'
 
@@ -402,21 +411,32 @@ def sigmoid_grads(f):
         shapes = (n, k), (k, width), (width,), (width, c), (c,)
         x, w1, b1, w2, b2 = (torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes)
         t = torch.randint(c, (n,), generator=g)
+        inputs, mistakes = (x, t, w1, b1, w2, b2), {
+            'the line of the ReLU is still ReLU\'s': wrongly(slope=lambda z, h: z > 0),
+            'the slope of the sigmoid is missing: `d_z` is still `d_h`': wrongly(slope=lambda z, h: 1),
+            'h(1−h) takes the output of the sigmoid, not what goes in': wrongly(slope=lambda z, h: z*(1 - z)),
+            'the slope of the sigmoid is h(1−h), not h': wrongly(slope=lambda z, h: h),
+            'the slope is that of tanh': wrongly(slope=lambda z, h: 1 - h*h),
+            'the sigmoid is taken twice': wrongly(slope=lambda z, h: h.sigmoid()*(1 - h.sigmoid())),
+            'the loss is a mean: `d_out` should be divided by n': wrongly(scale=lambda n: 1),
+            'divided by n twice': wrongly(scale=lambda n: n*n),
+            'the gradient of a bias is summed over the rows (`d_out` has been divided by n already)': wrongly(sums=lambda d: d.mean(0)),
+            'the sign is wrong: probabilities minus one-hot labels': wrongly(sign=-1),
+            'the one-hot labels are missing in `d_out`': with_labels_off,
+            'the gradients of the weights lie on their side: `w1` is (k, h) here': lambda *a: tuple(d.T if d.ndim == 2 else d for d in backward(*a)),
+            'the gradients come in another order: w1, b1, w2, b2, please': lambda *a: (*backward(*a)[2:], *backward(*a)[:2])}
+        here = f'{n} row{"s"*(n > 1)}, {k} → {width} → {c}: '
         with torch.no_grad():
-            ask(f, x, t, w1, b1, w2, b2, tol=1e-4, expect=backward, mistakes={
-                'the line of the ReLU is still ReLU\'s': wrongly(slope=lambda z, h: z > 0),
-                'the slope of the sigmoid is missing: `d_z` is still `d_h`': wrongly(slope=lambda z, h: 1),
-                'h(1−h) takes the output of the sigmoid, not what goes in': wrongly(slope=lambda z, h: z*(1 - z)),
-                'the slope of the sigmoid is h(1−h), not h': wrongly(slope=lambda z, h: h),
-                'the slope is that of tanh': wrongly(slope=lambda z, h: 1 - h*h),
-                'the sigmoid is taken twice': wrongly(slope=lambda z, h: h.sigmoid()*(1 - h.sigmoid())),
-                'the loss is a mean: `d_out` should be divided by n': wrongly(scale=lambda n: 1),
-                'divided by n twice': wrongly(scale=lambda n: n*n),
-                'the gradient of a bias is summed over the rows (`d_out` has been divided by n already)': wrongly(sums=lambda d: d.mean(0)),
-                'the sign is wrong: probabilities minus one-hot labels': wrongly(sign=-1),
-                'the one-hot labels are missing in `d_out`': with_labels_off,
-                'the gradients of the weights lie on their side: `w1` is (k, h) here': lambda *a: tuple(d.T if d.ndim == 2 else d for d in backward(*a)),
-                'the gradients come in another order: w1, b1, w2, b2, please': lambda *a: (*backward(*a)[2:], *backward(*a)[:2])})
+            try: ask(f, *inputs, tol=1e-4, expect=backward, mistakes=mistakes)
+            except Wrong as wrong:
+                words = str(wrong).split('\n')[0]
+                if not words.startswith('sigmoid_grads('): raise Wrong(words if 'returns nothing' in words else here + words)
+                got, right = f(*(t.clone() for t in inputs)), backward(*inputs)
+                refuse(not isinstance(got, (tuple, list)) or len(got) != 4, 'four gradients, please: of w1, b1, w2 and b2')
+                for name, g, r in zip(('w1', 'b1', 'w2', 'b2'), got, right):
+                    refuse(torch.as_tensor(g).shape != r.shape, f'{here}the gradient of {name} has shape {[*torch.as_tensor(g).shape]}, and {name} has {[*r.shape]}')
+                good = [name for name, g, r in zip(('w1', 'b1', 'w2', 'b2'), got, right) if alike(g, r, 1e-4)]
+                raise Wrong(f'{here}not so; of the four gradients {"only " + ", ".join(good) if good else "none"} agree{"s"*(len(good) < 2)} with autograd')
     return 'h(1−h) is at most a quarter: each sigmoid on the way back takes three quarters of the gradient, or more'
 
 # %% [markdown]
@@ -501,7 +521,8 @@ def lottery(f):
     x, y, xv, yv, said = x[:20_000], y[:20_000], xv[:4000], yv[:4000], None
     for share in 0.5, 0.7:
         got = f(x.clone(), y.clone(), xv.clone(), yv.clone(), share)
-        refuse(got is None or not isinstance(got, (tuple, list)) or len(got) != 4, 'four numbers, please: guess, lowest, right, loss')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 4, 'four numbers, please: guess, lowest, right, loss')
         guess, lowest, right, loss = map(float, got)
         for name, number in ('guess', guess), ('right', right):
             refuse(not 0 <= number <= 1, f'`{name}` is {number:.3g}; a share is wanted, from 0 to 1')

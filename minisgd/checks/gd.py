@@ -6,7 +6,7 @@ from ..exercises import Checks, Wrong, alike, ask, brief, refuse
 
 check = Checks()
 
-import torch
+import math, torch
 from ..data import airfoil, airfoil_raw
 from ..gd import gd, mse
 
@@ -25,22 +25,32 @@ def _walk(slope, w, lr, steps):
 def walk(f):
     def twice(w): return 2*w
     def cubed(w): return w**3 - 1
-    for slope, w, lr, steps in (twice, 1., 0.1, 3), (cubed, 2., 0.05, 6), (twice, -3., 0.7, 1), (twice, 2., 0.1, 0):
+    for slope, w, lr, steps in (twice, 1., 0.1, 3), (cubed, 2., 0.05, 6), (twice, -3., 0.7, 1), (cubed, 0.5, 0.3, 4), (twice, 2., 0.1, 0):
         ask(f, slope, w, lr, steps, expect=_walk, mistakes={
             'it goes uphill': lambda s, w, lr, n: _walk(s, w, -lr, n),
             'it takes every step along the slope of the start': lambda s, w, lr, n: [w - i*lr*s(w) for i in range(n+1)],
             'the start is missing': lambda *a: _walk(*a)[1:],
             'the last point is missing': lambda *a: _walk(*a)[:-1],
-            'a step of `lr` whatever the slope': lambda s, w, lr, n: [w - i*lr*(1 if s(w) > 0 else -1) for i in range(n+1)]})
+            'only the last point; all of them are wanted': lambda *a: _walk(*a)[-1],
+            'the rate is missing: each step is the whole slope': lambda s, w, lr, n: _walk(s, w, 1, n),
+            'a step of `lr` whatever the slope': lambda s, w, lr, n: _walk(lambda w: 1 if s(w) > 0 else -1, w, lr, n)})
+    return 'with a gradient for the slope and a tensor for the number, this is the loop of `gd`'
 
 @check.add
 def curvatures(f):
-    def right(b, a, lr, power=0.5): return (1 - (a/b)**power)/lr, (1 + (a/b)**power)/lr
-    for numbers in (1., 0.64, 0.1), (8., 2., 0.5), (3., 3.63, 0.02):
+    def right(b, a, lr, power=0.5):
+        factor = (a/b)**power if a else 0.
+        return (1 - factor)/lr, (1 + factor)/lr
+    for numbers in (1., 0.64, 0.1), (8., 2., 0.5), (3., 2.43, 0.02), (5., 0., 0.25), (0.2, 0.0002, 3.):
         ask(f, *numbers, expect=right, mistakes={
             'the loss goes with the square of the distance: where is the square root?': lambda *a: right(*a, power=1),
+            'the loss goes with the square of the distance: a root is wanted, not a square': lambda *a: right(*a, power=2),
             'the smaller first, please': lambda *a: right(*a)[::-1],
-            'the factor is what is left: after over before': lambda *a: right(*a, power=-0.5)})
+            'the factor is what is left: after over before': lambda *a: right(*a, power=-0.5),
+            'only one of two; which other number has the same square?': lambda *a: right(*a)[0],
+            'divide by the rate': lambda b, a, lr: right(b, a, 1),
+            'divide by the rate, not multiply': lambda b, a, lr: right(b, a, 1/lr),
+            'these are the rates that would have hopped to the bottom': lambda *a: tuple(1/c for c in right(*a) if c)})
     return 'creeping or bouncing, the loss is the same; on which side of the bottom you are tells them apart'
 
 @check.add
@@ -58,6 +68,32 @@ def rates(f):
         refuse(w.norm() > 1e-6, f'after {n} steps the distance to the bottom is still {w.norm():.2g}')
     return 'so why does nobody train networks like that? Who would tell you their curvatures?'
 
+@check.add
+def swing(f):
+    for curvature, lr in (2., 0.1), (1., 0.02), (0.5, 0.6), (30., 0.01):
+        got = f(curvature, lr)
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: the steps of a swing, and a rate')
+        steps, limit = map(float, got)
+        k, here = lr*curvature, f'curvature {curvature:g}, rate {lr:g}: '
+        right = 2*math.pi/math.acos(1 - k/2)
+        def near(number): return abs(steps/number - 1) < 0.03
+        said = f'; you have {steps:.3g} steps, and it takes {right:.3g}'
+        for words, wrong in [] if near(right) else [
+            ('that is half a swing; there and back is wanted', right/2),
+            ('that is the way to the bottom, a quarter of a swing', right/4),
+            ('a square root is missing', 2*math.pi/k), ('a square root is missing, and once around is 2π', 1/k),
+            ('once around is 2π', 1/math.sqrt(k)),
+            ('a longer rate makes it swing faster, and so does a sharper bend', 2*math.pi*math.sqrt(k)),
+            ('the rate is missing: the time is counted in steps', 2*math.pi/math.sqrt(curvature)),
+            ('the curvature is missing', 2*math.pi/math.sqrt(lr))]: refuse(near(wrong), f'{here}{words}{said}')
+        refuse(not near(right), f'{here}not so{said}')
+        refuse(alike(limit, 2/curvature, 1e-3), f'{here}2/λ is the limit of honest descent. Try `forgetful` just above it')
+        refuse(alike(limit, 1/curvature, 1e-3), f'{here}1/λ is the best rate of honest descent. Try `forgetful` just above it')
+        refuse(curvature != 1 and alike(limit, 4., 1e-3), f'{here}that is the limit of rate times curvature')
+        refuse(abs(limit*curvature/4 - 1) > 0.01, f'{here}it does not begin to explode at the rate {limit:.4g}; try `forgetful` a little below and above')
+    return 'the bug doubles the limit, and never comes to rest; with a little friction it is called momentum'
+
 def bowl(a, y): # condition number and lowest loss
     low, *_, high = torch.linalg.eigvalsh(a.T@a/len(a))
     return (high/low).item(), (mse(a@torch.linalg.lstsq(a, y[:,None]).solution[:,0], y)/2).item()
@@ -65,26 +101,40 @@ def bowl(a, y): # condition number and lowest loss
 @check.add
 def half_standardised(f):
     raw = airfoil_raw()
-    z = (raw - raw.mean(0))/raw.std(0, correction=0)
-    a, y = raw[:,:5]/raw[:,:5].std(0, correction=0), z[:,5]
-    kappa, low = bowl(a, y)
-    ask(f, raw[:,:5], y, expect=(kappa, low), tol=1e-3, mistakes={
-        'you took the means out, too': bowl(z[:,:5], y), 'those are the raw columns': bowl(raw[:,:5], y),
-        'the loss is half the mean squared error': (kappa, 2*low)})
+    g = torch.Generator().manual_seed(0)
+    other = torch.randn(40, 4, generator=g, dtype=torch.float64)*torch.tensor([1., 20., 3., 1.]) + torch.tensor([2., -5., 1., 0.])
+    for t in other, raw:
+        x, z = t[:,:-1], (t - t.mean(0))/t.std(0, correction=0)
+        y, ones, a = z[:,-1], torch.ones(len(t), 1, dtype=t.dtype), x/x.std(0, correction=0)
+        kappa, low = bowl(a, y)
+        ask(f, x, y, expect=(kappa, low), tol=1e-3, mistakes={
+            'you took the means out, too': bowl(z[:,:-1], y), 'those are the raw columns': bowl(x, y),
+            'the column of ones is extra: no intercept, please': bowl(torch.cat([a, ones], 1), y),
+            'divided by the variance, not the deviation': bowl(x/x.var(0, correction=0), y),
+            'the means are out, but the columns are not divided': bowl(x - x.mean(0), y),
+            'the loss is half the mean squared error': (kappa, 2*low),
+            'the condition number is largest over smallest': (1/kappa, low),
+            'that is the ratio of the singular values; curvatures are their squares': (kappa**0.5, low),
+            'the other order, please: the condition number first': (low, kappa)})
     return f'the divisor shapes the bowl (κ {kappa:.0f}); the floor needs the means'
 
 @check.add
 def shows_at(f):
     x, y = (t.double() for t in airfoil())
-    off = []
+    off, ratio = [], []
     for seed in range(4):
         g = torch.Generator().manual_seed(seed)
         w = 0.1*torch.randn(5, generator=g, dtype=torch.float64) if seed else torch.zeros(5, dtype=torch.float64)
         losses = gd(lambda w: mse(x@w, y)/2, w.clone(), 1., 200)
         at = next(i for i, l in enumerate(losses) if l > 1)
         got = f(x.clone(), y.clone(), w.clone(), 1.)
-        refuse(got is None or len(got) != 2, 'two numbers, please: predicted and measured')
-        refuse(got[1] != at, f'what you measured is step {got[1]}; the loss first exceeds 1 at step {at}')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: predicted and measured')
+        got = [float(number) for number in got]
+        refuse(not math.isfinite(got[0]), f'your prediction is {got[0]}')
+        refuse(got[1] != at, f'what you measured is step {got[1]:.0f}; the loss first exceeds 1 at step {at}')
+        ratio.append(got[0]/at)
         off.append(abs(got[0] - at))
-    refuse(max(off) > 15, f'nowhere near: your prediction is {max(off)} steps off, from one of four starts')
-    return f'your predictions are at most {max(off)} steps off'
+    refuse(min(ratio) > 1.8 and max(ratio) < 2.2, 'you predict twice as many steps as it takes: the distance grows by a factor, and the loss by the square of the factor')
+    refuse(max(off) > 15, f'nowhere near: your prediction is {max(off):.0f} steps off, from one of four starts')
+    return f'your predictions are at most {max(off):.0f} steps off'

@@ -52,7 +52,7 @@ def _line(error): # the last line of the learner's that was on the way to the er
         trace = trace.tb_next
     return line and f'\n  at your line: {line}'
 
-# %% ../nbs/b_exercises.ipynb #3f2992c7
+# %% ../nbs/b_exercises.ipynb #88fa4986
 def alike(a, b,    # numbers, tensors, arrays, strings, None, or lists and dicts of such
           tol=1e-5 # how far numbers may be apart, as in `np.allclose`
          )->bool:
@@ -66,17 +66,22 @@ def alike(a, b,    # numbers, tensors, arrays, strings, None, or lists and dicts
             alike(*pair, tol) for pair in zip(a, b))
     if not isinstance(b, (numbers.Number, *arrays)):
         return type(a) is type(b) and a == b
-    def array(t): return np.asarray(t.tolist() if torch.is_tensor(t) else t, float)
+    def array(t):
+        if isinstance(t, (list, tuple)): return np.asarray([array(v) for v in t])
+        return np.asarray(t.tolist() if torch.is_tensor(t) else t, float)
     try: a, b = array(a), array(b)
     except (TypeError, ValueError): return False # not a number at all
     return a.shape == b.shape and np.allclose(a, b, rtol=tol, atol=tol, equal_nan=True)
 
-# %% ../nbs/b_exercises.ipynb #75e32556
+# %% ../nbs/b_exercises.ipynb #65d14f77
 def brief(value)->str: # at most about a hundred characters
     "A value as you'd write it on a blackboard."
     if callable(value) and hasattr(value, '__name__'): return value.__name__
-    if isinstance(value, torch.Tensor): value = value.detach()
-    if isinstance(value, float): text = f'{value:.6g}'
+    if torch.is_tensor(value) and value.numel() > 12:
+        start = brief(value.flatten()[:4].tolist())[1:-1]
+        return f'a tensor {[*value.shape]} that begins {start} …'
+    if torch.is_tensor(value): text = f'tensor({brief(value.tolist())})'
+    elif isinstance(value, float): text = f'{value:.6g}'
     elif isinstance(value, (list, tuple)):
         text = ', '.join(map(brief, value))
         text = f'[{text}]' if isinstance(value, list) else f'({text})'

@@ -28,7 +28,7 @@ def gen(seed=0): return torch.Generator().manual_seed(seed)
 # %% solution
 def stuck_at(y # (n,) labels, whole numbers from 0 up
             ): # a float, in nats
-    "The lowest mean cross-entropy for labels that have nothing to do with their inputs."
+    "The lowest mean cross-entropy for labels that the inputs tell nothing about."
     share = torch.bincount(y)/len(y)
     share = share[share > 0]
     return -(share*share.log()).sum().item()
@@ -97,7 +97,8 @@ def loss_after(x, y, epochs=1, lr=0.1):
             model.zero_grad()
     return cross_entropy(model(x), y).item()
 
-torn = loss_after(x, y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))])
+other = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+torn = loss_after(x, y[other])
 paired = loss_after(x, y)
 paired < 1, torn < 2    # print the two losses instead!
 

@@ -67,7 +67,7 @@ def nesterov(f):
         refuse(not alike(got, right) and any(alike(got, p) for p in two_points(grad, w, lr, mu, steps, 1/lr)), f'how far will the sum carry it? By the rate, times the momentum, times `v`\n  {said}')
         refuse(not alike(got, right) and any(alike(got, p) for p in two_points(grad, w, lr, mu, steps, 1/mu)), f'the sum will have faded once more: by the rate, times the *momentum*, times `v`\n  {said}')
         refuse(not alike(got, right), said)
-    return '`SGD` stands where you look, so its gradient costs nothing extra'
+    return '`SGD` keeps the point where you look, because that is where `backward` takes the gradient'
 
 @check.add
 def restarts(f):
@@ -96,6 +96,7 @@ def restarts(f):
             starts, period = [], first
             while len(starts) < until: starts, period = starts + [period]*period, grow*period
             refuse(alike(got, [make(p)(t) for t, p in enumerate(starts[:until])]), f'each period should begin from its step 0, not from the number of the step in the whole run\n  {said}')
+            refuse(alike(got, pieces(make, first, 2, until)), f'how much longer each period gets is `grow`, not always 2\n  {said}')
             refuse(at >= first*(1 + grow), f'it stops starting again after two periods\n  {said}')
             raise Wrong(said)
         order = torch.randperm(until, generator=torch.Generator().manual_seed(0)).tolist()
@@ -108,11 +109,13 @@ def restarts(f):
     sched = Scheduler(SGD([w], lr=0.5), f(cosine, 4))
     sched.load_state_dict(dict(t=20, base_lrs=[0.5]))
     refuse(not alike(sched.get_last_lr(), [0.25]), 'in a `Scheduler` that goes on at step 20, the rate is another')
-    return 'periods of 4, 8, 16 … end after 4, 12, 28 steps: those are the good moments to stop'
+    return 'periods of 4, 8, 16 … end after 4, 12, 28 steps: stop there, where the rate is lowest'
 
 def signs(ps, grads, lrs, betas, wds, kind=''): # the path of Lion, or of a mistake
     b1, b2 = betas
+    if kind == 'fixed': b1, b2 = 0.9, 0.99
     ps, m, path = [p.clone() for p in ps], [torch.zeros_like(p) for p in ps], []
+    if kind == 'start': m = [g.clone() for g in grads[0]]
     for gs in grads:
         for i, g in enumerate(gs):
             p, lr, wd = ps[i], lrs[i], wds[i]
@@ -123,7 +126,7 @@ def signs(ps, grads, lrs, betas, wds, kind=''): # the path of Lion, or of a mist
             if kind == 'swapped': c = b2*m[i] + (1 - b2)*g
             if kind == 'mixed': c = (1 - b1)*m[i] + b1*g
             step = g.sign() if kind == 'plain' else c if kind == 'size' else c.sign()
-            pull = 0 if kind in ('coupled', 'none') else wd*p
+            pull = 0 if kind in ('coupled', 'none') else -wd*p if kind == 'push' else wd*p
             if kind == 'own': p = p*1 - lr*step - pull
             else: p = p + lr*(step + pull) if kind == 'up' else p - lr*(step + pull)
             ps[i] = p
@@ -148,10 +151,12 @@ def Lion(f):
         return path
     words = {'first': "it updates the average first, but the mixture wants the old one", 'up': 'it goes uphill',
              'coupled': 'the decay goes through the gradient, where the sign forgets its size', 'none': 'where is the decay?',
+             'start': '`m` begins at zero, not at the first gradient', 'push': 'the decay pushes away from 0',
+             'fixed': "those are the default betas, whatever the group's are",
              'swapped': 'the betas are swapped: the first is for the mixture', 'mixed': 'in the mixture, the first beta is what is kept of `m`',
              'mix': 'the average is the mixture itself: it should have its own beta', 'plain': 'only the sign of the gradient counts here; where is `m`?',
              'size': 'the sign of the mixture, not the mixture', 'own': 'the decay is times the rate as well'}
-    for dtype, lr, lr2, betas, wd, steps in ((torch.float32, 0.1, 0.3, (0.9, 0.99), 0., 3), (torch.float64, 0.1, 0.02, (0.9, 0.99), 0.3, 40),
+    for dtype, lr, lr2, betas, wd, steps in ((torch.float32, 0.1, 0.3, (0.9, 0.99), 0., 20), (torch.float64, 0.1, 0.02, (0.9, 0.99), 0.3, 40),
                                              (torch.float64, 0.05, 0.2, (0.5, 0.8), 0., 40), (torch.float32, 0.01, 0.01, (0.8, 0.4), 0.1, 40)):
         begin = start(dtype)
         grads = [[torch.randn(p.shape, generator=g, dtype=dtype)*3**torch.randn((), generator=g).item() for p in begin] for _ in range(steps)]

@@ -201,6 +201,9 @@ def keep_best(f):
                     for t in model.state_dict().values(): t.fill_(at[0])
             def train(m):
                 refuse(m is not model, 'it trains another model than the one it was given')
+                now = int(next(iter(m.state_dict().values())).flatten()[0])
+                refuse(now != at[0], f'scores {scores}: epoch {at[0] + 1} begins with the weights of epoch {now}. '
+                       'Train on from where you are, and go back once, at the end')
                 at[0] += 1
                 fill()
             def score(m): return scores[int(next(iter(m.state_dict().values())).flatten()[0])]
@@ -228,7 +231,7 @@ def keep_best(f):
                    f'{story}: the parameters are those of epoch {best}, but the buffer `count` is that of epoch {brief(max(left.values()))}')
             refuse(got is None, 'it returns nothing: no `return`?')
             refuse(not alike(got, scores[best]), f'{story}: it should return {scores[best]}, not {brief(got)}')
-    return '`load_state_dict` copied into the old tensors, so an optimizer made before still has the right ones'
+    return '`load_state_dict` copied into the old tensors, so an optimizer that was made before can go on with them'
 
 # %% [markdown]
 # ## 3. Dropout
@@ -551,10 +554,10 @@ def fades(f):
         size, biased = left_of(width, depth, False), left_of(width, depth, True)
         got = f(width, depth)
         refuse(got is None or len(got) != 2, 'two numbers, please: predicted and measured')
-        predicted, measured = map(float, got)
-        case = f'{depth} layers of {width}'
+        predicted, measured = (torch.as_tensor(q).detach().item() for q in got)
+        case = f'width {width}, depth {depth}'
         refuse(predicted == measured, f'{case}: the same number twice, {predicted:.3g}; did you measure it?')
-        refuse(all(abs(q/size**2 - 1) < 0.5 for q in got), f'{case}: both are mean squares; the root is missing')
+        refuse(all(abs(q/size**2 - 1) < 0.5 for q in (predicted, measured)), f'{case}: both are mean squares; the root is missing')
         refuse(not 1/1.6 < measured/size < 1.6 and 1/1.6 < measured/biased < 1.6,
                f'{case}: what you measured is {measured:.3g}, the size with biases; without, it is {size:.3g}')
         refuse(not 1/1.6 < measured/size < 1.6, f'{case}: what you measured is {measured:.3g}; `check` measured {size:.3g}')

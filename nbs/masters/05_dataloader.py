@@ -152,7 +152,10 @@ def unseen(f):
                 'that is the share that it does see': lambda n, bs, r: 1 - right(n, bs, r),
                 'a batch that is full is not dropped': lambda n, bs, r: (1 - 1/n)**(n - (n % bs or bs)) if r else (n % bs or bs)/n,
                 'it answers the same, replacement or not': lambda n, bs, r: right(n, bs, not r),
-                'in the limit of many items, perhaps; write it for any number': lambda n, bs, r: math.exp(-1) if r else 0.,
+                'in the limit of many items, perhaps; write it for any number': lambda n, bs, r: math.exp(-(n//bs*bs)/n) if r else 0.,
+                'a batch is several draws: each of them may miss the item': lambda n, bs, r: (1 - 1/n)**(n//bs) if r else right(n, bs, r),
+                'with replacement, an item may be drawn twice in one batch, so count the draws, not the batches':
+                    lambda n, bs, r: max(0, 1 - bs/n)**(n//bs) if r else right(n, bs, r),
                 'the short batch is the remainder, `n % batch_size`': lambda n, bs, r: (1 - 1/n)**(n - bs) if r else bs/n})
     return 'a batch size above n drops everything: an epoch without a step, and without a word'
 
@@ -237,6 +240,7 @@ def pad(f):
             for other in in_order, in_order[::-1], sorted(words):
                 refuse(other != words and alike(numbers, _pad(other)[0]), f'the order of the words has changed, and their labels would not know\n  {said}')
             refuse(alike(numbers, _pad(words, 0)[0]), f'*a* is 0 here, and cannot be told from the padding\n  {said}')
+            refuse(alike(numbers, (right + 96)*(right > 0)), f'count the letters from 1: *a* is 1\n  {said}')
             refuse(alike(numbers, _pad(words, 1, True)[0]), f'the zeros are on the left\n  {said}')
             refuse(numbers.ndim == 2 and numbers.shape[1] > right.shape[1] and alike(numbers[:, :right.shape[1]], right),
                    f'wider than the longest word of this batch\n  {said}')

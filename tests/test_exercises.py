@@ -1,5 +1,5 @@
 "What the exercises promise: made files are in sync, a check knows each wrong answer it says it knows, and nobody's work is lost."
-import contextlib, importlib, io, json, shutil, sys
+import contextlib, importlib, io, json, re, shutil, sys
 from pathlib import Path
 import nbformat, pytest
 
@@ -73,10 +73,17 @@ def test_what_the_learner_reads(master):
     assert all(len(line) <= 88 for source in code for line in source.splitlines())
 
 
-def test_every_notebook_has_its_sheet():
-    notebooks = {p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb')}
-    assert notebooks == {p.stem for p in make.MASTERS} == {p.stem for p in (ROOT/'nbs/exercises').glob('*.ipynb')}
-    assert notebooks == {p.stem for p in (ROOT/'nbs/solutions').glob('*.ipynb')}
+@every
+def test_links_of_a_sheet_lead_somewhere(master):
+    for kind, source, _ in make.cells(master):
+        for link in re.findall(r'\]\((?!http|#)([^)#]+)', source if kind == 'markdown' else ''):
+            assert (ROOT/'nbs/exercises'/link).exists(), link
+
+
+def test_each_sheet_has_its_notebook_and_is_linked_there():
+    sheets = {p.stem for p in make.MASTERS}
+    for folder in 'exercises', 'solutions': assert sheets == {p.stem for p in (ROOT/'nbs'/folder).glob('*.ipynb')}
+    for stem in sheets: assert f'](exercises/{stem}.ipynb)' in (ROOT/f'nbs/{stem}.ipynb').read_text(encoding='utf-8')
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def noise_of_parts(f):
         far.append([float(v) for v in f(grads, 5)])
     trace, square = torch.tensor(far).mean(0).tolist()
     refuse(abs(trace - 30) > 3 or abs(square - 4) > 0.6, f'on average over 300 steps you find tr Σ {trace:.1f} and |g|² {square:.1f}, where 30 and 4 are right')
-    return 'the noise left in |g|² would hide every noise scale beyond the rows of all the parts together'
+    return 'left in, the noise makes |g|² too large, and hides every noise scale beyond the rows of all the parts together'
 
 @check.add
 def growth(f):
@@ -167,11 +167,12 @@ def plan(f):
         phases = [(float(lr), int(bs), int(steps)) for lr, bs, steps in phases]
         guess, measured = float(guess), float(measured)
     except (TypeError, ValueError): raise Wrong('the guess and the excess are numbers, and a phase is (rate, rows in a batch, steps)')
-    refuse(not phases or any(not 0 < lr < math.inf or bs < 1 or steps < 0 for lr, bs, steps in phases), 'a phase needs a rate above 0, at least one row and no fewer than 0 steps')
+    refuse(not phases or any(not 0 < lr < math.inf or bs < 1 or steps < 0 for lr, bs, steps in phases), 'a phase is (rate, rows in a batch, steps), with a rate above 0 and at least one row')
     rows, steps = sum(bs*s for _, bs, s in phases), sum(s for *_, s in phases)
     refuse(rows > len(x), f'your plan reads {rows:,} rows, more than an epoch')
     end = arrives(x, y, phases)
     refuse(not end < 1.1, 'your plan explodes, or gets nowhere: on average it ends no lower than it starts')
     refuse(end > 0.01, f'after {rows:,} rows it ends at an excess of {end:.2%} on average, above 1 %')
+    refuse(abs(measured/end/100 - 1) < 0.3, 'the excess as a part of the best loss, please, not in percent of it')
     refuse(not abs(measured/end - 1) < 0.3, f'your plan arrives, but what you measured is {measured:.2%}, and the mean is {end:.2%} (of the best loss; over how many runs?)')
     return f'your guess was {guess:,.0f} rows; your plan reads {rows:,}, in {steps:,} steps'

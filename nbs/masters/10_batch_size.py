@@ -202,7 +202,7 @@ def noise_of_parts(f):
         far.append([float(v) for v in f(grads, 5)])
     trace, square = torch.tensor(far).mean(0).tolist()
     refuse(abs(trace - 30) > 3 or abs(square - 4) > 0.6, f'on average over 300 steps you find tr Σ {trace:.1f} and |g|² {square:.1f}, where 30 and 4 are right')
-    return 'the noise left in |g|² would hide every noise scale beyond the rows of all the parts together'
+    return 'left in, the noise makes |g|² too large, and hides every noise scale beyond the rows of all the parts together'
 
 # %% [markdown]
 # ## 3. Beyond the wall
@@ -374,9 +374,9 @@ def batch_instead(f):
 
 # %% [markdown]
 # ## 5. One epoch must do (open)
-# (An hour.) At the best constant rate, single rows drawn with replacement need nearly two epochs to the target, an excess of 1 % of the best loss, and larger batches read more. What if both the rate and the batch may change on the way? How few rows will do? Guess first, and write your guess into your function.
+# (An hour.) At the best constant rate, single rows drawn with replacement need about two epochs to the target, an excess of 1 % of the best loss, and larger batches read more. What if both the rate and the batch may change on the way? How few rows will do? Guess first, and write your guess into your function.
 #
-# Then make a plan, and measure it: the mean excess at its end, over a few hundred runs. `check` works out the exact mean, and is content if the target is reached within one epoch, which is 1,500 rows. Can you halve them? And how few *steps* can you do it in?
+# Then make a plan, and measure it: the mean excess at its end, over a few hundred runs. `check` works out the exact mean, and is content if the target is reached within one epoch, which is 1,500 rows. How far below do you get? And in how few *steps*?
 # <details><summary>Hint</summary>
 #
 # `sgd_runs(…, w=path[-1])` goes on where a path has ended. Each phase should go on until it has nearly reached its floor.
@@ -435,11 +435,12 @@ def plan(f):
         phases = [(float(lr), int(bs), int(steps)) for lr, bs, steps in phases]
         guess, measured = float(guess), float(measured)
     except (TypeError, ValueError): raise Wrong('the guess and the excess are numbers, and a phase is (rate, rows in a batch, steps)')
-    refuse(not phases or any(not 0 < lr < math.inf or bs < 1 or steps < 0 for lr, bs, steps in phases), 'a phase needs a rate above 0, at least one row and no fewer than 0 steps')
+    refuse(not phases or any(not 0 < lr < math.inf or bs < 1 or steps < 0 for lr, bs, steps in phases), 'a phase is (rate, rows in a batch, steps), with a rate above 0 and at least one row')
     rows, steps = sum(bs*s for _, bs, s in phases), sum(s for *_, s in phases)
     refuse(rows > len(x), f'your plan reads {rows:,} rows, more than an epoch')
     end = arrives(x, y, phases)
     refuse(not end < 1.1, 'your plan explodes, or gets nowhere: on average it ends no lower than it starts')
     refuse(end > 0.01, f'after {rows:,} rows it ends at an excess of {end:.2%} on average, above 1 %')
+    refuse(abs(measured/end/100 - 1) < 0.3, 'the excess as a part of the best loss, please, not in percent of it')
     refuse(not abs(measured/end - 1) < 0.3, f'your plan arrives, but what you measured is {measured:.2%}, and the mean is {end:.2%} (of the best loss; over how many runs?)')
     return f'your guess was {guess:,.0f} rows; your plan reads {rows:,}, in {steps:,} steps'

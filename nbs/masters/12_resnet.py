@@ -3,9 +3,9 @@
 # > Exercises for [12 resnet](../12_resnet.ipynb).
 
 # %%
-import copy, math, torch, torch.nn as nn, torch.nn.functional as F
+import copy, math, torch, torch.nn as nn
 from minisgd.data import mnist
-from minisgd.resnet import ResBlock, small_resnet
+from minisgd.resnet import small_resnet
 from minisgd.checks.resnet import check
 torch.set_num_threads(1)
 

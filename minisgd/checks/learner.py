@@ -83,7 +83,7 @@ def Patience(f):
     cb = made(f, 'valid_loss', 2)
     epochs_of(played([1., 2., 3., 4.]), cb, 4)
     got = epochs_of(played([9., 8., 7., 6., 5.]), cb, 5)
-    refuse(got < 5, f'it remembers the fit before: the losses 9, 8, 7, 6, 5 of a second fit end it after {got} epochs')
+    refuse(got < 5, f'it remembers the fit before: the losses 9, 8, 7, 6, 5 of a second fit end it after {got} of the 5 epochs')
     got = epochs_of(played([5., 6., 7., 8., 9.]), cb, 5)
     refuse(got != 3, f'in a third fit with the same object, the losses 5, 6, 7, 8, 9 end after {got} epochs; expected 3')
     learn, cb = played([3., 2., 2., 2., 2., 2.]), made(f)
@@ -165,7 +165,7 @@ def Peek(f):
         refuse(len(peeked.recorder.values) < epochs, f'it ends the fit: {call} came to {len(peeked.recorder.values)} epochs')
         refuse(len(spy.states) < n, f'it leaves the learner validating: {call} took only {len(spy.states)} steps, because from your look on, the rest of the epoch is gone through without')
         wrong = [i + 1 for i, training in enumerate(spy.modes) if not training][:1]
-        refuse(wrong, f'after a look, the training goes on in evaluation mode, without dropout: {call}, step {brief(wrong)}')
+        refuse(wrong, f'after a look, the training goes on in evaluation mode, without dropout: {call}, step {wrong and wrong[0]}')
         refuse(len(spy.states) > n, f'{call} took {len(spy.states)} steps')
         seen = getattr(peek, 'seen', None)
         refuse(seen is None, 'it keeps no list `seen`')

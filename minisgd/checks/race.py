@@ -86,7 +86,7 @@ def finishes(f):
     big, mid, small = falling(0, 15, 0.4, 0.), falling(1, 60, 0.8, 0.3), falling(2, 250, 0.93, 1.5)
     worlds = (({1500: big, 100: mid, 10: small}, 1/50), ({1500: big, 100: mid, 10: small}, 1/1000), ({1500: big, 100: mid, 10: small}, 1/2), ({20: mid, 10: small}, 0.1),
               ({300: falling(3, 30, 0.7, 0.1), 100: falling(4, 70, 0.88, 0.08), 50: falling(5, 60, 0.9, 5.)}, 0.02), ({8: mid, 2: falling(6, 150, 0.9, 3.)}, 1.), ({64: big, 32: big}, 0.01), ({400: falling(5, 30, 0.7, 1.), 100: falling(3, 30, 0.6, 0.1)}, 0.02),
-              ({60: falling(7, 60, 0.8, 4.), 30: falling(8, 60, 0.8, 4.), 5: falling(9, 150, 0.94, 0.2)}, 0.05), ({7: mid}, 0.3))
+              ({60: falling(7, 60, 0.8, 4.), 30: falling(8, 60, 0.8, 4.), 5: falling(9, 150, 0.94, 0.2)}, 0.05))
     for losses, k in worlds:
         def bills(target): return {b: reach(l, target).item()*(1 + k*b) for b, l in losses.items()}
         def alone(b, target):

@@ -182,9 +182,11 @@ def Patience(f):
         for higher in False, True:
             name = 'score' if higher else 'valid_loss'
             shown = [-v for v in series] if higher else series
-            got = epochs_of(played(up[:n], shown) if higher else played(shown, up[:n]), made(f, name, patience, higher), n)
+            cb = made(f, name, patience, higher)
+            got = epochs_of(played(up[:n], shown) if higher else played(shown, up[:n]), cb, n)
             if got == want: continue
             said = f'Patience({name!r}, {patience}, higher={higher}) at {brief(shown)}: ended after {got} epochs; expected {want}'
+            refuse(got == want - 1 and any(hasattr(cb, e) for e in ('after_validate', 'before_validate')), f'the last row is missing in the record: end the fit in `after_epoch`\n  {said}')
             refuse(higher and got == ends(shown, patience), f'for a score, higher is better\n  {said}')
             refuse(got == ends(up[:n], patience) and got != n, f'it does not look at {name!r}, or is `higher` the wrong way round?\n  {said}')
             refuse(got == ends(series, patience, previous=True), f'compare with the best so far, not with the epoch before\n  {said}')
@@ -514,7 +516,7 @@ def Peek(f):
 
 # %% solution
 def back_at(curvature, # of a parabola, whose minimum is at 0
-            factor,    # what the rate is multiplied by after each step, 1.02 to 1.2
+            factor,    # what the rate is multiplied by after each step, 1.05 to 1.2
             start      # rate of the first step, far below 1/curvature
            ):          # two rates: the predicted one, and the measured
     "The rate of the step that first brings the loss of a sweep above where it began."
@@ -560,7 +562,7 @@ def sweep(curvature, factor, lr, above): # the rate of the step after which `abo
 @check.add
 def back_at(f):
     off = []
-    for curvature, factor, start in (3., 1.1, 1e-4), (0.5, 1.2, 1e-3), (20., 1.05, 1e-5), (1.7, 1.02, 1e-3), (7.3, 1.15, 1e-6):
+    for curvature, factor, start in (3., 1.1, 1e-4), (0.5, 1.2, 1e-3), (20., 1.05, 1e-5), (1.7, 1.08, 1e-3), (7.3, 1.15, 1e-6):
         right = sweep(curvature, factor, start, lambda before, after: after > 1)
         got = f(curvature, factor, start)
         refuse(got is None, 'it returns nothing: no `return`?')

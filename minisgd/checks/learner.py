@@ -30,7 +30,7 @@ def worst_gap(f):
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
-            'as a share, please, not in per cent': lambda n, bs: 100*right(n, bs),
+            'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
     return '10,000 digits in batches of 128: up to 1.1 points of accuracy, and only 16 digits are left over'
 

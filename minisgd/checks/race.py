@@ -130,7 +130,7 @@ def averaged(f):
             'only the mean at the end? At every step, please': lambda p: p[(len(p) - 1)//2:].mean(0),
             'that is a sum, not a mean': lambda p: right(p)*(torch.arange(len(p)) - torch.arange(len(p))//2 + 1).reshape(-1, *[1]*(p.ndim - 1)),
             'the middle of the numbers is the median; here it should be the mean': lambda p: torch.stack([p[t//2:t+1].median(0).values for t in range(len(p))])})
-    return "at the book's rates, these means arrive sooner than the weights themselves do at the best constant rate"
+    return "at the book's rates, these means arrive sooner than the weights themselves do at the best of the notebook's constant rates"
 
 def problem(seed, n, k, noise, spread):
     g = torch.Generator().manual_seed(seed)

@@ -14,6 +14,9 @@ from minisgd.optim import SGD
 from minisgd.learner import Learner, Callback, CancelFitException, validate
 from minisgd.checks.learner import check
 
+# %%
+torch.set_num_threads(1)    # everything here is small, as in the notebook
+
 # %% check
 import itertools, math, torch
 from torch import nn
@@ -33,7 +36,7 @@ def made(cls, *args, **kwargs): # an object of the learner's class, if it is a c
 # ## 1. How wrong can it be?
 # (Ten minutes.) Somebody validates in batches of `bs` rows, the last of which holds what's left, and reports the mean of the batches' accuracies. How far can that be from the share of rows that are right, at worst?
 #
-# Guess first, for 10,000 digits in batches of 128: a hundredth of a point (a point is one per cent), a tenth, or a whole one?
+# Guess first, for 10,000 digits in batches of 128: a hundredth of a point (one percent), a tenth, or a whole one?
 # <details><summary>Hint</summary>
 #
 # How much does the last batch count, and how much should it? And for which answers does that matter most?
@@ -70,7 +73,7 @@ def worst_gap(f):
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
-            'as a share, please, not in per cent': lambda n, bs: 100*right(n, bs),
+            'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
     return '10,000 digits in batches of 128: up to 1.1 points of accuracy, and only 16 digits are left over'
 
@@ -352,7 +355,7 @@ def share_right(lr, cb=None):
 
 # %% [markdown]
 # ## 4. Peek, and leave no trace
-# (Forty minutes.) An epoch is long, and you'd like to see the validation loss after every 100 steps. First do it wrongly: write a callback that calls `learn.validate()` in `after_batch` when `learn.training`, and see how many steps your epoch still has (`len(learn.recorder.losses)`). Why?
+# (Forty minutes.) An epoch is long, and you'd like to see the validation loss after every 100 steps. First do it wrongly: write a callback that calls `self.learn.validate()` in `after_batch` if `self.learn.training`, and see how many of its 200 steps the epoch below still takes. Why?
 #
 # Then write `Peek`. A fit with it must be *the same fit* as without, to the last digit: the same steps, the same rows, the same dropout. Its list `seen` holds pairs of step and validation loss, over all rows; steps count from 1 and go on over the epochs of a fit.
 # <details><summary>Hint</summary>
@@ -363,6 +366,19 @@ def share_right(lr, cb=None):
 #
 # What does a loader do to PyTorch's random numbers when you begin to iterate, even one that doesn't shuffle? (See [05 dataloader](../05_dataloader.ipynb).) `torch.random.fork_rng()` is a `with` that puts them back.
 # </details>
+
+# %%
+def one_epoch(cb=None):
+    "A learner after an epoch of 200 steps."
+    torch.manual_seed(0)
+    net = Sequential(Linear(784, 50), ReLU(), nn.Dropout(0.5), Linear(50, 10))
+    train = DataLoader(Dataset(x_train[:12_800], y_train[:12_800]), 64, shuffle=True)
+    valid = DataLoader(Dataset(x_valid[:1000], y_valid[:1000]), 128)
+    learn = Learner([train, valid], net, cross_entropy)
+    with learn.no_logging(): learn.fit(1, lr=0.1, cbs=cb)
+    return learn
+
+len(one_epoch().recorder.losses)
 
 # %% solution
 class Peek(Callback):

@@ -9,6 +9,7 @@ import numpy as np, torch
 from minisgd.timing import Timer, compare, benchmark, fit_step_cost
 from minisgd.checks.timing import check
 
+# %%
 class Clock:
     "Stands still at `now`, in seconds, until somebody moves it."
     now = 0.
@@ -126,8 +127,9 @@ def rows_to_roof(f):
         gain = k*n - 2*ridge*(rows*k + result*n)
         return math.ceil(2*ridge*matrix*k*n/gain) if gain > 0 else math.inf
     def right(k, n, peak, bandwidth): return least(k, n, peak/bandwidth)
-    for args in ((10, 784, 37., 11.), (784, 50, 100., 10.), (784, 50, 100., 4.), (784, 50, 90., 15.), (50, 10, 30., 20.), (50, 10, 90., 15.), (1024, 1024, 1000., 9.), (3, 3, 1., 7.), (1, 1, 1., 4.1), (784, 50, 234.9, 10.)):
+    for args in ((40, 784, 37., 11.), (10, 784, 37., 11.), (784, 50, 100., 10.), (784, 50, 100., 4.), (784, 50, 90., 15.), (50, 10, 30., 20.), (50, 10, 90., 15.), (1024, 1024, 1000., 9.), (3, 3, 1., 7.), (1, 1, 1., 4.1), (784, 50, 234.9, 10.)):
         ask(f, *args, expect=right, mistakes={
+            'this layer does get there, if late': lambda k, n, p, g: math.inf if right(k, n, p, g) < math.inf else 'no',
             'rounded down, it is not there yet': lambda k, n, p, g: right(k, n, p, g) - 1,
             'the result has to be written, too': lambda k, n, p, g: least(k, n, p/g, result=0),
             'the rows have to be read, too': lambda k, n, p, g: least(k, n, p/g, rows=0),
@@ -141,7 +143,7 @@ def rows_to_roof(f):
 
 # %% [markdown]
 # ## 3. A tie, please
-# (Twenty minutes.) Your laptop gets warm, so each call takes a little longer than the one before. `compare` takes turns, and yet a job loses to itself, by a percent and with a small spread: whoever is second in a turn always meets the warmer machine.
+# (Twenty minutes.) Your laptop gets warm, so each call takes a little longer than the one before. `compare` takes turns, and yet a job loses to itself, however often you repeat it: whoever is second in a turn always meets the warmer machine.
 #
 # Write a duel that's fair on such a machine. In each round both run twice, and the round gives a ratio of seconds; return the median of the ratios. On a steadily slowing machine it must be *exactly* the ratio of the two jobs, even with a single round.
 # <details><summary>Hint</summary>
@@ -151,17 +153,19 @@ def rows_to_roof(f):
 
 # %%
 class Warming(Clock):
-    "A machine on which each call takes a tenth of a percent longer than the last one."
+    "A machine on which each call takes a percent of the first one longer."
     calls = 0
     def job(self, seconds): # a job that takes so many seconds on a cool machine
         def run():
-            self.now += seconds*(1 + self.calls/1000)
+            self.now += seconds*(1 + self.calls/100)
             self.calls += 1
         return run
 
 warm = Warming()
-times = compare({'job': warm.job(1), 'itself': warm.job(1)}, repeat=9, clock=warm)
-{name: (round(median, 3), round(spread, 3)) for name, (median, spread) in times.items()}
+jobs = {'job': warm.job(1), 'itself': warm.job(1)}
+for repeat in 5, 50:
+    times = compare(jobs, repeat=repeat, clock=warm)
+    print(repeat, {name: round(median, 2) for name, (median, spread) in times.items()})
 
 # %% solution
 def duel(f, g,  # functions without arguments; they may be the same
@@ -440,9 +444,9 @@ def faults(f):
 
 # %% [markdown]
 # ## 5. The knee, and how sure you are (open)
-# (An hour.) Where's the knee of a machine that you don't know? You have a function `step(b)` that moves a clock, and a budget of seconds. The machine is a real one: the first step at a new size takes far longer, every tenth or so is interrupted, and all others scatter by some ten percent.
+# (An hour.) Where's the knee of a machine that you don't know? You have a function `step(b)` that moves a clock, and a budget of seconds. It behaves like a real one: the first step at a new size takes far longer, every tenth or so is interrupted, and all others scatter by some ten percent.
 #
-# Return an interval for the knee, $t_0 r$, that you'd bet on. `check` brings forty machines, with knees between 20 and 500. At least 34 of your intervals must hold the knee, none may be wider than a factor of 1.5, and nobody may use up more than the budget. Before you write a line: at which sizes will you measure, and how often at each?
+# Return an interval for the knee, $t_0 r$, that you'd bet on. `check` brings forty machines, with knees between 20 and 500. At least 34 of your intervals must hold the knee, none may be wider than a factor of 1.5, and none may cost more than the budget. Before you write a line: at which sizes will you measure, and how often at each?
 # <details><summary>Hint</summary>
 #
 # Two numbers are to be found. Which size tells you most about $t_0$, and which about $r$? What does a step cost there? And which middle value isn't bothered by interruptions?

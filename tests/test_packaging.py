@@ -60,7 +60,7 @@ def test_the_wheel_says_what_settings_say(wheel):
     assert f"Requires-Python: >={CFG['min_python']}" in meta
     needed = {Requirement(r).name for r in re.findall(r'^Requires-Dist: ([^;\n]+)$', meta, re.M)}
     assert needed == {Requirement(r).name for r in CFG['requirements'].split()}
-    assert modules == {f'minisgd/{p.name}' for p in (ROOT/'minisgd').glob('*.py')}
+    assert modules == {p.relative_to(ROOT).as_posix() for p in (ROOT/'minisgd').rglob('*.py')}
 
 
 @pytest.mark.parametrize('name', ['nbdev', 'execnb', 'jupyterlab', 'IPython', 'pytest'])

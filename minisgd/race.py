@@ -99,7 +99,8 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
     "Minibatch descent of half the mean squared error of `x@w`, many runs at once."
     lr = torch.as_tensor(lr, dtype=x.dtype, device=x.device).reshape(-1, 1)
     n, w = len(x), x.new_zeros(x.shape[1]) if w is None else w
-    path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last or replacement else n
+    path = [w.expand(seeds, len(lr), -1)]
+    rows = n//bs*bs if drop_last or replacement else n
     while len(path) <= steps:
         order = torch.rand(seeds, n, generator=generator).argsort(1)
         if replacement: order = torch.randint(n, (seeds, n), generator=generator)

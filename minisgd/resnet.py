@@ -21,7 +21,8 @@ def conv(input:Tensor,     # (..., channels, height, width)
     "The sum of each window times each filter, as PyTorch's `conv2d`."
     n, c, h, w = weight.shape
     need(input.shape[-3] == c, f'filters for {c} channels, input {tuple(input.shape)}')
-    (down, right), (top, left) = [2*[a] if type(a) is int else a for a in (stride, padding)]
+    (down, right), (top, left) = [2*[a] if type(a) is int else a
+                                  for a in (stride, padding)]
     need(min(top, left) >= 0, f'negative {padding=}')
     windows = F.pad(input, (left, left, top, top))    # it wants the width first
     windows = windows.unfold(-2, h, down).unfold(-2, w, right)  # puts its own last

@@ -58,7 +58,7 @@ def state_dict(self:Learner):
     "The states of all its parts, by name."
     return {name: get_state(x) for name, x in stateful(self).items()}
 
-# %% ../nbs/13_checkpoint.ipynb #e739600e
+# %% ../nbs/13_checkpoint.ipynb #e425b6b3
 MAGIC = b'minisgd checkpoint 2\n'
 
 def write_state(state, path):
@@ -67,6 +67,7 @@ def write_state(state, path):
     torch.save(state, buffer)
     data = buffer.getvalue()
     torch.load(io.BytesIO(data), weights_only=True) # what can't be read isn't written
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.{uuid.uuid4().hex}.part')
     try:
         with open(part, 'xb') as f:
@@ -83,7 +84,7 @@ def read_state(path):
     need(hashlib.sha256(data).digest() == digest, f'{path} is damaged')
     return torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #82ec63a2
+# %% ../nbs/13_checkpoint.ipynb #3c174dad
 def same(a, b):
     "Are two states equal, to the last bit and in their types, and without a nan?"
     if torch.is_tensor(a):
@@ -110,16 +111,18 @@ def load_state_dict(self:Learner, state):
     parts = stateful(self)
     need(parts.keys() == state.keys(), f'only in the checkpoint: {[*state.keys() - parts]}'
          f', only in this learner: {[*parts.keys() - state]}')
+    options = [g.keys() for g in self.opt.param_groups]
     with or_back(self):
         for name, x in parts.items():
             set_state(x, deepcopy(state[name]))
             need(same(get_state(x), state[name]), f"the state of {name} doesn't fit")
-        for p, sums in self.opt.state.items(): # momentum and the like, or single numbers
-            fits = [torch.broadcast_shapes(t.shape, p.shape) == p.shape
-                    for t in sums.values() if torch.is_tensor(t)]
-            need(all(fits), "the optimizer's state doesn't fit the parameters")
+        shapes = [(t.shape, p.shape) for p, sums in self.opt.state.items()
+                  for t in sums.values() if torch.is_tensor(t)]
+        need(all(torch.broadcast_shapes(*pair) == pair[1] for pair in shapes)
+             and options == [g.keys() for g in self.opt.param_groups],
+             "the optimizer's state is of other parameters, or of other options")
 
-# %% ../nbs/13_checkpoint.ipynb #bab08c87
+# %% ../nbs/13_checkpoint.ipynb #d5546fc4
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
@@ -130,6 +133,7 @@ class Checkpoint(Callback):
     def save(self, epoch, step): # so many epochs are done, and steps of the next one
         learn, parts = self.learn, self.learn.state_dict()
         need(parts.keys() == self.names, f'new in this fit: {parts.keys() ^ self.names}')
+        need(same(parts, parts), f'a nan in the weights: {self.path} stays as it is')
         plan = dict(n_epoch=learn.n_epoch, epoch=epoch, step=step,
                     pct_train=learn.pct_train, every=self.every, unit=self.unit,
                     batches=operator.length_hint(learn.dls.train))
@@ -137,7 +141,7 @@ class Checkpoint(Callback):
     def before_fit(self): # to the end of the queue
         learn = self.learn
         learn.cbs = [cb for cb in learn.cbs if cb is not self] + [self]
-        self.names = stateful(learn).keys()
+        self.names = {*stateful(learn)} # names only: what we hold would be found
     def before_train(self):
         learn, parts = self.learn, stateful(self.learn).items()
         self.start = {k: get_state(x) for k, x in parts if isinstance(x, GENERATORS)}
@@ -151,7 +155,7 @@ class Checkpoint(Callback):
         n = self.learn.n_epoch
         if self.learn.epoch + 1 == n: self.save(n, 0)
 
-# %% ../nbs/13_checkpoint.ipynb #6a388155
+# %% ../nbs/13_checkpoint.ipynb #55378b64
 class _Again(Callback):
     "Leads a fit to the place where it was saved."
     def __init__(self, state): vars(self).update(state, ready=False)
@@ -179,6 +183,8 @@ def resume(self:Learner, path, # of the file
     state, cbs, n = read_state(path), [*listify(cbs)], operator.length_hint(self.dls.train)
     plan, again = state['plan'], _Again(state)
     need(plan['batches'] == n, f"an epoch had {plan['batches']} batches, not {n}")
+    need(plan['epoch'] in range(plan['n_epoch'] + 1)
+         and plan['step'] in range(n or sys.maxsize), f'no such place: {plan}')
     def lacks(kind): return not any(isinstance(cb, kind) for cb in self.cbs + cbs)
     if lacks(ParamScheduler) and 'ParamScheduler' in state['parts']:
         cbs.insert(0, ParamScheduler({}))

@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 from .sources import need
 from .learner import Callback, Learner, ParamScheduler, Recorder, cos_cycle
 
-# %% ../nbs/13_checkpoint.ipynb #87032e51
-GENERATORS = torch.Generator, random.Random, np.random.RandomState, np.random.BitGenerator
+# %% ../nbs/13_checkpoint.ipynb #754cbd1e
+GENERATORS = (torch.Generator, random.Random,
+              np.random.RandomState, np.random.BitGenerator)
 
 def get_state(x): # a generator, or whatever has a state_dict
     "What `x` would go on from, as plain data."
@@ -38,17 +39,23 @@ def set_state(x, state):
     elif isinstance(x, GENERATORS): x.set_state(state)
     else: x.load_state_dict(state)
 
-# %% ../nbs/13_checkpoint.ipynb #e0d22ade
+# %% ../nbs/13_checkpoint.ipynb #7ac649ca
 @patch
-def state_dict(self:Recorder): return {k: v for k, v in vars(self).items() if k != 'learn'}
+def state_dict(self:Recorder):
+    "Rows, losses and rates so far."
+    return {name: v for name, v in vars(self).items() if name != 'learn'}
 @patch
-def load_state_dict(self:Recorder, state): self.__dict__ = state | {'learn': self.learn}
+def load_state_dict(self:Recorder, state):
+    "Go on with these."
+    self.__dict__ = state | {'learn': self.learn}
 @patch
-def state_dict(self:ParamScheduler): # numbers of a cos_cycle; None for other functions
+def state_dict(self:ParamScheduler):
+    "Of each `cos_cycle` its numbers; None for other functions."
     return {name: f.args if getattr(f, 'func', None) is cos_cycle else None
             for name, f in self.scheds.items()}
 @patch
 def load_state_dict(self:ParamScheduler, state):
+    "Make the functions anew; those without numbers must be here already."
     need(all(args or name in self.scheds for name, args in state.items()),
          'a schedule is a function of yours: give its ParamScheduler again')
     self.scheds = {name: partial(cos_cycle, *args) if args else self.scheds[name]
@@ -84,14 +91,14 @@ def read_state(path):
     need(hashlib.sha256(data).digest() == digest, f'{path} is damaged')
     return torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #3c174dad
+# %% ../nbs/13_checkpoint.ipynb #59a80b44
 def same(a, b):
-    "Are two states equal, to the last bit and in their types, and without a nan?"
+    "Are two states equal, to the last bit, in their types too, and without a nan?"
     if torch.is_tensor(a):
         return torch.is_tensor(b) and a.dtype == b.dtype and a.cpu().equal(b.cpu())
-    if isinstance(a, dict): # the same names; then their values, in the same order
-        if not isinstance(b, dict) or a.keys() != b.keys(): return False
-        a, b = [*a.values()], [b[name] for name in a]
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(
+            same(a[name], b[name]) for name in a)
     if not isinstance(a, (list, tuple)): return a is b or a == b
     return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
 
@@ -155,7 +162,7 @@ class Checkpoint(Callback):
         n = self.learn.n_epoch
         if self.learn.epoch + 1 == n: self.save(n, 0)
 
-# %% ../nbs/13_checkpoint.ipynb #55378b64
+# %% ../nbs/13_checkpoint.ipynb #8ea4c666
 class _Again(Callback):
     "Leads a fit to the place where it was saved."
     def __init__(self, state): vars(self).update(state, ready=False)
@@ -180,8 +187,8 @@ class _Again(Callback):
 def resume(self:Learner, path, # of the file
            cbs=None):          # the fit's other callbacks
     "Go on with the fit whose `Checkpoint` wrote `path`, to its end; go on saving."
-    state, cbs, n = read_state(path), [*listify(cbs)], operator.length_hint(self.dls.train)
-    plan, again = state['plan'], _Again(state)
+    state, cbs = read_state(path), [*listify(cbs)]
+    plan, again, n = state['plan'], _Again(state), operator.length_hint(self.dls.train)
     need(plan['batches'] == n, f"an epoch had {plan['batches']} batches, not {n}")
     need(plan['epoch'] in range(plan['n_epoch'] + 1)
          and plan['step'] in range(n or sys.maxsize), f'no such place: {plan}')
@@ -193,7 +200,7 @@ def resume(self:Learner, path, # of the file
     with or_back(self, lambda: not again.ready):
         self.fit(plan['n_epoch'], cbs=cbs, start_epoch=plan['epoch'])
 
-# %% ../nbs/13_checkpoint.ipynb #58dfcf20
+# %% ../nbs/13_checkpoint.ipynb #b3de0d0a
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, ModuleType, Learner
 LIBRARIES = {*sys.stdlib_module_names, 'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'}
 
@@ -215,7 +222,8 @@ def _named(f): # the globals that its code names; of modules, what it names in t
 
 def held(x):
     "What `x` refers to."
-    if isinstance(x, type): return [] if _library(x) else [*vars(x).values(), *x.__bases__]
+    if isinstance(x, type):
+        return [] if _library(x) else [*vars(x).values(), *x.__bases__]
     if not isinstance(x, FunctionType): return gc.get_referents(x)
     mine = [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)]
     return mine if _library(x) else mine + _named(x)

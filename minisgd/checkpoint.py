@@ -91,7 +91,7 @@ def read_state(path):
     need(hashlib.sha256(data).digest() == digest, f'{path} is damaged')
     return torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #59a80b44
+# %% ../nbs/13_checkpoint.ipynb #03ecf221
 def same(a, b):
     "Are two states equal, to the last bit, in their types too, and without a nan?"
     if torch.is_tensor(a):
@@ -116,8 +116,8 @@ def or_back(learn, failed=lambda: True):
 def load_state_dict(self:Learner, state):
     "Put every part into its state; if one doesn't fit, raise and change nothing."
     parts = stateful(self)
-    need(parts.keys() == state.keys(), f'only in the checkpoint: {[*state.keys() - parts]}'
-         f', only in this learner: {[*parts.keys() - state]}')
+    there, here = state.keys() - parts, parts.keys() - state
+    need(not there | here, f'only in the checkpoint: {there}, only in this learner: {here}')
     options = [g.keys() for g in self.opt.param_groups]
     with or_back(self):
         for name, x in parts.items():
@@ -129,7 +129,7 @@ def load_state_dict(self:Learner, state):
              and options == [g.keys() for g in self.opt.param_groups],
              "the optimizer's state is of other parameters, or of other options")
 
-# %% ../nbs/13_checkpoint.ipynb #d5546fc4
+# %% ../nbs/13_checkpoint.ipynb #e4905072
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
@@ -139,8 +139,9 @@ class Checkpoint(Callback):
         self.path, self.every, self.unit = path, every, unit
     def save(self, epoch, step): # so many epochs are done, and steps of the next one
         learn, parts = self.learn, self.learn.state_dict()
-        need(parts.keys() == self.names, f'new in this fit: {parts.keys() ^ self.names}')
-        need(same(parts, parts), f'a nan in the weights: {self.path} stays as it is')
+        new = parts.keys() ^ self.names
+        need(not new, f'came or went since the fit began: {new}')
+        need(same(parts, parts), f'a nan: {self.path} stays as it is')
         plan = dict(n_epoch=learn.n_epoch, epoch=epoch, step=step,
                     pct_train=learn.pct_train, every=self.every, unit=self.unit,
                     batches=operator.length_hint(learn.dls.train))
@@ -200,24 +201,25 @@ def resume(self:Learner, path, # of the file
     with or_back(self, lambda: not again.ready):
         self.fit(plan['n_epoch'], cbs=cbs, start_epoch=plan['epoch'])
 
-# %% ../nbs/13_checkpoint.ipynb #b3de0d0a
+# %% ../nbs/13_checkpoint.ipynb #640af1d4
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, ModuleType, Learner
-LIBRARIES = {*sys.stdlib_module_names, 'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'}
+LIBRARIES = {'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'} | sys.stdlib_module_names
 
 def _library(x): # is this function, class or module one of a library?
     name = getattr(x, '__module__', None) or getattr(x, '__name__', '')
     return name.partition('.')[0] in LIBRARIES
 
-def _named(f): # the globals that its code names; of modules, what it names in them
-    codes = [f.__code__] # and those of functions inside it: the list grows on the way
+def _named(f): # the globals that its code names, and of modules what it names in them
+    codes = [f.__code__] # and of the functions inside it: the list grows on the way
     for code in codes: codes += [c for c in code.co_consts if isinstance(c, CodeType)]
-    names = [i.argval for code in codes for i in dis.get_instructions(code)
-             if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME')]
-    found = [f.__globals__[name] for name in dict.fromkeys(names) if name in f.__globals__]
-    for v in found: # and so does this one: augment.noise.rng
+    names = dict.fromkeys(i.argval for code in codes for i in dis.get_instructions(code)
+                          if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME'))
+    found = [f.__globals__[name] for name in names if name in f.__globals__]
+    attributes = [name for code in codes for name in code.co_names]
+    for v in found: # my.augment.rng: first a module, then one in it, then a generator
         inner = vars(v) if isinstance(v, ModuleType) and not _library(v) else {}
-        found += [inner[name] for code in codes for name in code.co_names if name in inner
-                  and not any(inner[name] is other for other in found)]
+        found += [inner[name] for name in attributes
+                  if name in inner and all(inner[name] is not other for other in found)]
     return found
 
 def held(x):

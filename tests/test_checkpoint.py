@@ -1,5 +1,5 @@
 """What the notebook cannot say of `minisgd.checkpoint`: kills at any moment, damage to every byte, contents that don't fit, and every place where randomness hides."""
-import contextlib, functools, io, itertools, multiprocessing as mp, os, random, resource, signal, subprocess, sys, threading, time, types
+import functools, io, multiprocessing as mp, os, random, signal, subprocess, sys, threading, time, types
 from copy import deepcopy
 from functools import partial
 import numpy as np, pytest, torch
@@ -214,6 +214,9 @@ def by_global(x): return x + 0.1*MODULE_RNG.normal()
 augment = types.ModuleType('augment') # a module of the user's, with a generator in it
 augment.rng = random.Random(0)
 def by_module(x): return x*augment.rng.uniform(0.9, 1)
+package = types.ModuleType('package')
+package.augment, augment.package = augment, package
+def by_package(x): return x*package.augment.rng.uniform(0.9, 1)
 
 class Mapped:
     def __init__(self, f): self.f = f
@@ -247,17 +250,18 @@ def in_closure_of_closure(seed):
 def of_class(seed): OfClass.rng.seed(seed); return OfClass()
 def of_global(seed): MODULE_RNG.bit_generator.state = np.random.default_rng(seed).bit_generator.state; return by_global
 def of_module(seed): augment.rng.seed(seed); return by_module
+def of_package(seed): augment.rng.seed(seed); return by_package
 def bound(seed): rng = np.random.RandomState(seed); return lambda x, draw=rng.normal: x + 0.1*draw()
 def legacy_bits(seed): rng = np.random.Generator(np.random.MT19937(seed)); return lambda x: x + 0.1*rng.normal()
 def philox(seed): rng = np.random.Generator(np.random.Philox(seed)); return lambda x: x + 0.1*rng.normal()
 
 transforms = dict(
     attribute=lambda s: Jitter(tg(s)), slot=lambda s: Slotted(tg(s)), closure=in_closure, nested=in_closure_of_closure, of_class=of_class,
-    of_global=of_global, of_module=of_module, bound_method=bound, mt19937=legacy_bits, philox=philox,
+    of_global=of_global, of_module=of_module, of_package=of_package, bound_method=bound, mt19937=legacy_bits, philox=philox,
     partial=lambda s: partial(lambda x, rng: x*rng.uniform(0.9, 1), rng=random.Random(s)),
     default=lambda s: lambda x, rng=random.Random(s): x*rng.uniform(0.9, 1),
     several=lambda s: nn.Sequential(Noise(tg(s)), Noise(tg(s + 100))), in_a_dict=lambda s: (lambda d: lambda x: d['f'][0](x))({'f': [Jitter(tg(s))]}),
-    cached=lambda s: functools.lru_cache(lambda x: in_closure(s)(x)) if False else Jitter(tg(s)),
+    cached=lambda s: functools.lru_cache(maxsize=None)(Jitter(tg(s))).__wrapped__, method=lambda s: Jitter(tg(s)).__call__,
     globals_of_all=lambda s: lambda x: x + random.random()*0.1 + float(np.random.rand())*0.1 + 0.1*torch.rand(()))
 wraps = dict(plain=lambda ds: ds, concat=lambda ds: ConcatDataset([ds, ds]), subset=lambda ds: Subset(ds, range(190)))
 
@@ -282,6 +286,17 @@ def hidden(seed, place, theirs=True, workers=0):
     return learn
 
 PLACES = [*transforms, *wraps, 'collate partial', 'collate closure', 'sampler', 'batch_sampler', 'own sampler', 'layer', 'hook', 'loss']
+
+def test_pytorch_still_takes_a_folder_bit_and_gives_what_is_not_in_the_file(tmp_path):
+    "Why the digest is over all bytes: one bit of a zip entry, and a tensor comes back that nobody wrote."
+    torch.save(torch.arange(1., 1001.), tmp_path/'t')
+    data = bytearray((tmp_path/'t').read_bytes())
+    entry = data.index(b'PK\1\2', data.index(b'PK\1\2')) # of the archive's table
+    while b'/data/0' not in data[entry:entry+80]: entry = data.index(b'PK\1\2', entry + 4)
+    data[entry + 38] |= 0x10
+    try: got = torch.load(io.BytesIO(bytes(data)), weights_only=True)
+    except Exception: pytest.skip('this PyTorch refuses it')
+    assert not got.equal(torch.arange(1., 1001.))
 
 @pytest.mark.parametrize('theirs', [False, True])
 @pytest.mark.parametrize('place', PLACES)
@@ -416,7 +431,9 @@ def killed(k, folder, kills, clock):
     ctx = mp.get_context('forkserver') # which has torch loaded, so that a child starts at once
     ctx.set_forkserver_preload(['torch', 'minisgd.checkpoint', 'test_checkpoint'])
     calm, wild, done = folder/f'calm{k}', folder/f'wild{k}', 0
-    ctx.Process(target=night, args=(k, calm, 1)).run() if False else night_in_peace(ctx, k, calm)
+    peace = ctx.Process(target=night, args=(k, calm, 1))
+    peace.start(); peace.join()
+    assert peace.exitcode == 0
     for attempt in range(500):
         fresh = not wild.exists()
         child = ctx.Process(target=night, args=(k, wild, 1 if fresh else 100 + attempt))
@@ -438,11 +455,6 @@ def killed(k, folder, kills, clock):
     for name in a: assert same(a[name], b[name]), (k, name)
     assert a.keys() == b.keys() and read_state(wild)['plan']['epoch'] == EPOCHS
     return done
-
-def night_in_peace(ctx, k, path):
-    child = ctx.Process(target=night, args=(k, path, 1))
-    child.start(); child.join()
-    assert child.exitcode == 0
 
 RUNS, KILLS = [int(n) for n in os.environ.get('MINISGD_KILLS', '5 4').split()] # '40 8': the long way
 def test_killed_at_any_moment_a_fit_ends_on_the_same_bits(tmp_path):
@@ -573,7 +585,6 @@ def test_checkpoints_of_another_learner_change_nothing(tmp_path):
     refused(quiet(a.dls, wide), path, 'size mismatch')
     refused(dropping(0, torch.optim.Adam), path, "only in the checkpoint: .*'SGD'.*'Adam'")
     refused(dropping(0, partial(torch.optim.SGD, momentum=0.9)), path, "SGD doesn't fit")
-    refused(dropping(0).__class__(a.dls, a.model, a.loss_func, partial(optim.SGD, nesterov=True, momentum=0.9)), tmp_path/'nowhere')
     refused(quiet([LISTS[0] + LISTS[0][:3], LISTS[1]], deepcopy(a.model)), path, "checkpoint: .*'Generator in Sampler'")
     refused(dropping(train=dataloader.Dataset(X[:100], Y[:100])), path, '13 batches, not 7')
     refused(hidden(1, 'layer', theirs=False), path, "in this learner: .*'Generator in Noise'")

@@ -91,7 +91,7 @@ def read_state(path):
     need(hashlib.sha256(data).digest() == digest, f'{path} is damaged')
     return torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #03ecf221
+# %% ../nbs/13_checkpoint.ipynb #1034293c
 def same(a, b):
     "Are two states equal, to the last bit, in their types too, and without a nan?"
     if torch.is_tensor(a):
@@ -117,7 +117,8 @@ def load_state_dict(self:Learner, state):
     "Put every part into its state; if one doesn't fit, raise and change nothing."
     parts = stateful(self)
     there, here = state.keys() - parts, parts.keys() - state
-    need(not there | here, f'only in the checkpoint: {there}, only in this learner: {here}')
+    need(not there | here,
+         f'only in the checkpoint: {there}, only in this learner: {here}')
     options = [g.keys() for g in self.opt.param_groups]
     with or_back(self):
         for name, x in parts.items():

@@ -202,9 +202,10 @@ def resume(self:Learner, path, # of the file
     with or_back(self, lambda: not again.ready):
         self.fit(plan['n_epoch'], cbs=cbs, start_epoch=plan['epoch'])
 
-# %% ../nbs/13_checkpoint.ipynb #640af1d4
+# %% ../nbs/13_checkpoint.ipynb #83f0beed
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, ModuleType, Learner
-LIBRARIES = {'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'} | sys.stdlib_module_names
+LIBRARIES = sys.stdlib_module_names | {'torch', 'numpy', 'minisgd', 'fastcore',
+                                       'IPython'}
 
 def _library(x): # is this function, class or module one of a library?
     name = getattr(x, '__module__', None) or getattr(x, '__name__', '')

@@ -109,11 +109,11 @@ def test_it_goes_on_saving_and_can_be_cut_again_and_again(tmp_path):
     for k, cut in enumerate([Cut(0, 1), Cut(0, 4), Cut(1, 0), Cut(1), Cut(2, 11), Cut(3, 12)]):
         learn = dropping(k + 5)
         with pytest.raises(ZeroDivisionError): learn.resume(path, cbs=cut)
-    plan = read_state(path)['plan']
+    plan = read_state(path)
     assert (plan['epoch'], plan['step'], plan['every'], plan['unit']) == (3, 12, 3, 'step')
     learn.resume(path)
     same_fit(learn, whole)
-    assert 'one_batch' not in vars(learn) and read_state(path)['plan']['epoch'] == 4
+    assert 'one_batch' not in vars(learn) and read_state(path)['epoch'] == 4
 
 def test_a_checkpoint_among_the_callbacks_is_the_one(tmp_path):
     learn = dropping(cbs=Checkpoint(tmp_path/'mine', 2, 'step'))
@@ -153,7 +153,7 @@ def test_a_finished_fit_resumes_to_nothing_and_a_new_fit_is_new(tmp_path):
 def test_a_schedule_of_ones_own(tmp_path):
     slow = lambda seed: [ParamScheduler(dict(lr=lambda pct: 0.1*(1 - pct)))]
     resumes(tmp_path/'c', dropping, 4, 'step', fit='fit', cbs=slow)
-    with pytest.raises(ValueError, match='give its ParamScheduler again'): dropping(2).resume(tmp_path/'c')
+    with pytest.raises(ValueError, match="only in .*'ParamScheduler'"): dropping(2).resume(tmp_path/'c')
 
 class EMA(Callback):
     "A callback with a state of PyTorch's kind, which appears when the fit begins."
@@ -174,7 +174,7 @@ def test_callbacks_with_a_state(tmp_path, how):
     resumes(tmp_path/'c', dropping, *how, cbs=lambda seed: kept.append([EMA(), Counting()]) or kept[-1])
     (a, n), _, (b, m) = kept
     assert same(a.mean.state_dict(), b.mean.state_dict()) and n.n == m.n
-    with pytest.raises(ValueError, match='only in the checkpoint'): dropping().resume(tmp_path/'c')
+    with pytest.raises(ValueError, match='only in'): dropping().resume(tmp_path/'c')
 
 def test_a_scheduler_of_pytorch_in_a_callback(tmp_path):
     class Steps(Callback):
@@ -286,17 +286,6 @@ def hidden(seed, place, theirs=True, workers=0):
     return learn
 
 PLACES = [*transforms, *wraps, 'collate partial', 'collate closure', 'sampler', 'batch_sampler', 'own sampler', 'layer', 'hook', 'loss']
-
-def test_pytorch_still_takes_a_folder_bit_and_gives_what_is_not_in_the_file(tmp_path):
-    "Why the digest is over all bytes: one bit of a zip entry, and a tensor comes back that nobody wrote."
-    torch.save(torch.arange(1., 1001.), tmp_path/'t')
-    data = bytearray((tmp_path/'t').read_bytes())
-    entry = data.index(b'PK\1\2', data.index(b'PK\1\2')) # of the archive's table
-    while b'/data/0' not in data[entry:entry+80]: entry = data.index(b'PK\1\2', entry + 4)
-    data[entry + 38] |= 0x10
-    try: got = torch.load(io.BytesIO(bytes(data)), weights_only=True)
-    except Exception: pytest.skip('this PyTorch refuses it')
-    assert not got.equal(torch.arange(1., 1001.))
 
 @pytest.mark.parametrize('theirs', [False, True])
 @pytest.mark.parametrize('place', PLACES)
@@ -453,7 +442,7 @@ def killed(k, folder, kills, clock):
         else: break
     a, b = read_state(calm)['parts'], read_state(wild)['parts']
     for name in a: assert same(a[name], b[name]), (k, name)
-    assert a.keys() == b.keys() and read_state(wild)['plan']['epoch'] == EPOCHS
+    assert a.keys() == b.keys() and read_state(wild)['epoch'] == EPOCHS
     return done
 
 RUNS, KILLS = [int(n) for n in os.environ.get('MINISGD_KILLS', '5 4').split()] # '40 8': the long way
@@ -536,7 +525,7 @@ def test_every_byte_flipped_is_refused(tmp_path):
     with open(damaged, 'r+b', buffering=0) as f:
         for k in range(len(data)):
             os.pwrite(f.fileno(), bytes([data[k] ^ (1 << k % 8)]), k)
-            with pytest.raises(ValueError, match='damaged|not written by'): learn.resume(damaged)
+            with pytest.raises(ValueError, match='damaged'): learn.resume(damaged)
             os.pwrite(f.fileno(), data[k:k+1], k)
     assert same(learn.state_dict(), before)
     assert same(read_state(damaged), read_state(tmp_path/'c'))
@@ -546,7 +535,7 @@ def test_every_truncation_is_refused(tmp_path):
     data = (tmp_path/'c').read_bytes()
     for k in range(len(data)):
         (tmp_path/'d').write_bytes(data[:k])
-        with pytest.raises(ValueError, match='damaged|not written by'): read_state(tmp_path/'d')
+        with pytest.raises(ValueError, match='damaged'): read_state(tmp_path/'d')
     (tmp_path/'d').write_bytes(data + b' ')
     with pytest.raises(ValueError, match='damaged'): read_state(tmp_path/'d')
 
@@ -557,14 +546,12 @@ def test_foreign_files(tmp_path):
         def __reduce__(self): return os.mkdir, (str(tmp_path/'executed'),)
     for i, thing in enumerate([network().state_dict(), [1, 2], torch.ones(3), Evil()]):
         torch.save(thing, tmp_path/f'{i}')
-        with pytest.raises(ValueError, match='not written by'): learn.resume(tmp_path/f'{i}')
+        with pytest.raises(ValueError, match='damaged'): learn.resume(tmp_path/f'{i}')
     buffer = io.BytesIO(); torch.save(Evil(), buffer); data = buffer.getvalue() # with a right digest
-    (tmp_path/'evil').write_bytes(checkpoint.MAGIC + checkpoint.hashlib.sha256(data).digest() + data)
-    (tmp_path/'old').write_bytes(b'minisgd checkpoint 1\n' + checkpoint.hashlib.sha256(data).digest() + data)
+    (tmp_path/'evil').write_bytes(checkpoint.hashlib.sha256(data).digest() + data)
     with pytest.raises(Exception, match='[Ww]eights'): learn.resume(tmp_path/'evil')
-    with pytest.raises(ValueError, match='not written by'): learn.resume(tmp_path/'old')
     with pytest.raises(FileNotFoundError): learn.resume(tmp_path/'nowhere')
-    for thing in ([1, 2], {'plan': 1}, {'plan': {}, 'start': {}, 'parts': {}}):
+    for thing in ([1, 2], {'parts': 1}, {'batches': 13, 'start': {}, 'parts': {}}):
         write_state(thing, tmp_path/'whole')
         with pytest.raises(Exception): learn.resume(tmp_path/'whole')
     assert not (tmp_path/'executed').exists() and torch.equal(flat(learn.model), before)
@@ -583,11 +570,11 @@ def test_checkpoints_of_another_learner_change_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError): a.fit_one_cycle(2, 0.1, cbs=[Checkpoint(path, 3, 'step'), Cut(1, 7)])
     wide = nn.Sequential(nn.Linear(6, 17), nn.BatchNorm1d(17), nn.ReLU(), nn.Linear(17, 3), nn.Dropout())
     refused(quiet(a.dls, wide), path, 'size mismatch')
-    refused(dropping(0, torch.optim.Adam), path, "only in the checkpoint: .*'SGD'.*'Adam'")
+    refused(dropping(0, torch.optim.Adam), path, "only in .*'Adam'")
     refused(dropping(0, partial(torch.optim.SGD, momentum=0.9)), path, "SGD doesn't fit")
-    refused(quiet([LISTS[0] + LISTS[0][:3], LISTS[1]], deepcopy(a.model)), path, "checkpoint: .*'Generator in Sampler'")
+    refused(quiet([LISTS[0] + LISTS[0][:3], LISTS[1]], deepcopy(a.model)), path, "only in .*'Generator in Sampler'")
     refused(dropping(train=dataloader.Dataset(X[:100], Y[:100])), path, '13 batches, not 7')
-    refused(hidden(1, 'layer', theirs=False), path, "in this learner: .*'Generator in Noise'")
+    refused(hidden(1, 'layer', theirs=False), path, "only in .*'Generator in Noise'")
 
 def damage(state):
     "Whole files with contents that can't be right: (where, what)."
@@ -624,10 +611,9 @@ def test_whole_files_with_bad_contents_change_nothing(tmp_path, opt_func):
         else: loaded.append(where); break
         assert same(learn.state_dict(), before), where
     assert not loaded
-    for key, bad in (('epoch', 5), ('epoch', -1), ('epoch', 'x'), ('step', -1), ('step', 14), ('step', 1.5), ('n_epoch', None), ('batches', 12)):
-        write_state(state | {'plan': state['plan'] | {key: bad}}, tmp_path/'b')
-        with pytest.raises(Exception): learn.resume(tmp_path/'b')
-        assert same(learn.state_dict(), before), (key, bad)
+    write_state(state | {'batches': 12}, tmp_path/'b')
+    with pytest.raises(ValueError, match='12 batches'): learn.resume(tmp_path/'b')
+    assert same(learn.state_dict(), before)
 
 def test_a_nan_never_takes_the_place_of_a_good_file(tmp_path):
     learn, path = dropping(), tmp_path/'c'
@@ -636,5 +622,5 @@ def test_a_nan_never_takes_the_place_of_a_good_file(tmp_path):
         def after_step(self):
             if (self.learn.epoch, self.learn.iter) == (1, 3): next(self.learn.model.parameters()).data[0, 0] = torch.nan
     with pytest.raises(ValueError, match='nan'): learn.fit(3, 0.1, cbs=[Spoil(), Checkpoint(path, 1, 'step')])
-    plan = read_state(path)['plan']
+    plan = read_state(path)
     assert (plan['epoch'], plan['step']) == (1, 3)

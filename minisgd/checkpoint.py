@@ -19,23 +19,22 @@ from torch.utils.data import DataLoader
 from .sources import need
 from .learner import Callback, Learner, ParamScheduler, Recorder, cos_cycle
 
-# %% ../nbs/13_checkpoint.ipynb #313f3e71
+# %% ../nbs/13_checkpoint.ipynb #1b950475
 GENERATORS = torch.Generator, random.Random, RandomState, BitGenerator
-def _plain(state): return json.loads(json.dumps(state, default=np.ndarray.tolist))
-
 def get_state(x):
     "What `x` would go on from, as plain data."
+    def plain(state): return json.loads(json.dumps(state, default=np.ndarray.tolist))
+    def numbers(f): return f.args if getattr(f, 'func', None) is cos_cycle else None
     match x:
         case torch.Generator(): return x.get_state()
         case random.Random(): return x.getstate()
-        case RandomState(): return _plain(x.get_state(legacy=False))
-        case BitGenerator(): return _plain(x.state)
+        case RandomState(): return plain(x.get_state(legacy=False))
+        case BitGenerator(): return plain(x.state)
         case Recorder(): return {k: v for k, v in vars(x).items() if k != 'learn'}
-        case ParamScheduler(): return {name: f.args if getattr(f, 'func', None) is
-                                       cos_cycle else None for name, f in x.scheds.items()}
+        case ParamScheduler(): return {k: numbers(f) for k, f in x.scheds.items()}
         case _: return x.state_dict()
 
-# %% ../nbs/13_checkpoint.ipynb #db475714
+# %% ../nbs/13_checkpoint.ipynb #a478776d
 def set_state(x, state):
     "Let `x` go on from a copy of `state`."
     state = deepcopy(state)
@@ -44,8 +43,8 @@ def set_state(x, state):
         case random.Random(): x.setstate(state)
         case BitGenerator(): x.state = state
         case Recorder(): x.__dict__ = state | {'learn': x.learn}
-        case ParamScheduler(): x.scheds = {name: partial(cos_cycle, *args) if args else
-                                           x.scheds[name] for name, args in state.items()}
+        case ParamScheduler(): x.scheds = {
+            k: partial(cos_cycle, *v) if v else x.scheds[k] for k, v in state.items()}
         case _: x.load_state_dict(state)
 
 # %% ../nbs/13_checkpoint.ipynb #a2400a7d
@@ -54,7 +53,7 @@ def state_dict(self:Learner):
     "The states of all its parts, by name."
     return {name: get_state(x) for name, x in stateful(self).items()}
 
-# %% ../nbs/13_checkpoint.ipynb #3005ab58
+# %% ../nbs/13_checkpoint.ipynb #20e0f45d
 def write_state(state, path):
     "Write plain data to `path`: at any moment there's the old file, or the new one."
     torch.save(state, buffer := io.BytesIO())
@@ -68,7 +67,6 @@ def write_state(state, path):
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
-# %% ../nbs/13_checkpoint.ipynb #5c997004
 def read_state(path):
     "What `write_state` wrote to `path`, if every bit is as it was. Runs no code."
     blob = Path(path).read_bytes()
@@ -76,22 +74,22 @@ def read_state(path):
          f'{path} is damaged, or no checkpoint')
     return torch.load(io.BytesIO(blob[32:]), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #f12d1117
+# %% ../nbs/13_checkpoint.ipynb #1bdb1b2d
 def same(a, b):
     "Are two states equal, to the last bit, in their types too, and without a nan?"
     if type(a) != type(b): return False
     if torch.is_tensor(a): return a.dtype == b.dtype and a.cpu().equal(b.cpu())
-    if isinstance(a, dict): return a.keys() == b.keys() and all(
-        same(a[name], b[name]) for name in a)
+    if isinstance(a, dict): return a.keys() == b.keys() and same(
+        [*a.values()], [b[name] for name in a])
     if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(same, a, b))
     return a is b or a == b
 
-# %% ../nbs/13_checkpoint.ipynb #a94428b7
+# %% ../nbs/13_checkpoint.ipynb #41338461
 @patch
 def load_state_dict(self:Learner, state,
                     before=None): # states to go back to; those of now, if not given
     "Put every part into its state; if one doesn't fit, raise and change nothing."
-    parts, options = stateful(self), [{*g} for g in self.opt.param_groups]
+    parts, names = stateful(self), [{*g} for g in self.opt.param_groups]
     before = before or [(x, deepcopy(get_state(x))) for x in parts.values()]
     try:
         other = parts.keys() ^ state.keys()
@@ -99,14 +97,14 @@ def load_state_dict(self:Learner, state,
         for name, x in parts.items():
             set_state(x, state[name])
             need(same(get_state(x), state[name]), f"the state of {name} doesn't fit")
-        need(options == [{*g} for g in self.opt.param_groups], 'other options')
+        need(names == [{*g} for g in self.opt.param_groups], 'other options')
         for p, sums in self.opt.state.items(): # of parameters of other shapes?
             for t in filter(torch.is_tensor, sums.values()): t.broadcast_to(p.shape)
     except BaseException:
         for x, old in before: set_state(x, old)
         raise
 
-# %% ../nbs/13_checkpoint.ipynb #ccb9159f
+# %% ../nbs/13_checkpoint.ipynb #16c4811d
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
@@ -121,10 +119,10 @@ class Checkpoint(Callback):
         need(not new, f'came or went since the fit began: {new}')
         need(same(parts, parts), f'a nan: {self.path} stays as it is')
         write_state(dict(n_epoch=learn.n_epoch, epoch=epoch, step=step, parts=parts,
-                         start=self.start, pct_train=learn.pct_train, every=self.every,
-                         unit=self.unit, batches=length_hint(learn.dls.train)), self.path)
+            start=self.start, pct_train=learn.pct_train, every=self.every,
+            unit=self.unit, batches=length_hint(learn.dls.train)), self.path)
 
-# %% ../nbs/13_checkpoint.ipynb #87dad60c
+# %% ../nbs/13_checkpoint.ipynb #dd3e8bfc
 @patch
 def before_fit(self:Checkpoint): # to the end of the queue
     learn, self.names = self.learn, None
@@ -142,8 +140,7 @@ def after_batch(self:Checkpoint): # the last one is left to the next before_trai
     if due and step < learn.n_iter: self.save(learn.epoch, step)
 @patch
 def after_epoch(self:Checkpoint):
-    n = self.learn.n_epoch
-    if self.learn.epoch + 1 == n: self.save(n, 0)
+    if self.learn.epoch + 1 == self.learn.n_epoch: self.save(self.learn.n_epoch, 0)
 
 # %% ../nbs/13_checkpoint.ipynb #4d7e735e
 class _Again(Callback):
@@ -179,28 +176,23 @@ def resume(self:Learner, path, # of the file
     cbs = [*first, *cbs, _Again(state), *last]
     self.fit(state['n_epoch'], cbs=cbs, start_epoch=state['epoch'])
 
-# %% ../nbs/13_checkpoint.ipynb #8eab5014
+# %% ../nbs/13_checkpoint.ipynb #27b37bab
 def _library(x): # is this function, class or module one of Python's, or installed?
     name = (getattr(x, '__module__', None) or x.__name__).partition('.')[0]
     file = getattr(sys.modules.get(name), '__file__', None) or ''
     return name in sys.stdlib_module_names | {'minisgd'} or '-packages' in file
-
 def _globals(code): # that it names, or a function inside it
-    inner = [n for c in code.co_consts if isinstance(c, CodeType) for n in _globals(c)]
-    return inner + [i.argval for i in dis.get_instructions(code)
-                    if i.opname == 'LOAD_GLOBAL']
-
+    here = [i.argval for i in dis.get_instructions(code) if i.opname == 'LOAD_GLOBAL']
+    return sum((_globals(c) for c in code.co_consts if isinstance(c, CodeType)), here)
 def _held(x): # what x refers to; of a function's globals, those that it names
-    if isinstance(x, FunctionType):
-        own = [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)]
-        return own if _library(x) else own + [
-            x.__globals__[n] for n in _globals(x.__code__) if n in x.__globals__]
     if isinstance(x, (type, ModuleType)) and _library(x): return []
-    return gc.get_referents(x)
+    if not isinstance(x, FunctionType): return gc.get_referents(x)
+    names = [] if _library(x) else _globals(x.__code__)
+    return [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)] + [
+        x.__globals__[name] for name in names if name in x.__globals__]
 
-# %% ../nbs/13_checkpoint.ipynb #6e0e6789
+# %% ../nbs/13_checkpoint.ipynb #ae93a547
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, Learner
-
 def _walk(learn): # all that a learner refers to, each with the name of what holds it
     roots = learn.cbs, learn.metrics, learn.loss_func, learn.dls, learn.opt, learn.model
     todo, seen = [(x, 'the learner') for x in roots], {id(vars(builtins)): builtins}
@@ -215,22 +207,21 @@ def _walk(learn): # all that a learner refers to, each with the name of what hol
         yield x, owner
         if isinstance(x, (FunctionType, type, ModuleType)): name = x.__name__
         elif type(x).__module__ == 'builtins': name = owner # a list, a dict, a closure
-        if not isinstance(x, GENERATORS): todo += [(y, name) for y in reversed(_held(x))]
+        if not isinstance(x, GENERATORS): todo += [(y, name) for y in _held(x)[::-1]]
 
-# %% ../nbs/13_checkpoint.ipynb #525c2be9
+# %% ../nbs/13_checkpoint.ipynb #6e936521
 def stateful(learn):
     "All that the rest of a fit depends on, by name; generators last."
     parts, draws = {}, dict(torch=torch.default_generator,
         python=random.random.__self__, numpy=np.random.rand.__self__)
-    gpus = {p.device.index for p in learn.model.parameters() if p.is_cuda}
-    draws |= {f'gpu {i}': torch.cuda.default_generators[i] for i in sorted(gpus)}
+    for i in {p.device.index for p in learn.model.parameters() if p.is_cuda}:
+        draws[f'gpu {i}'] = torch.cuda.default_generators[i]
     done = {*map(id, draws.values())}
     for x, owner in _walk(learn):
         name, group = type(x).__name__, parts
         if isinstance(x, GENERATORS): name, group = f'{name} in {owner}', draws
-        elif not isinstance(x, (Recorder, ParamScheduler)):
-            if not hasattr(type(x), 'load_state_dict'): continue
-        if id(x) in done: continue
+        known = isinstance(x, (*GENERATORS, Recorder, ParamScheduler))
+        if id(x) in done or not known | hasattr(type(x), 'load_state_dict'): continue
         while name in group: name += "'"
         group[name] = x
         if isinstance(x, torch.nn.Module): # whose modules are saved with it

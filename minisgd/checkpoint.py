@@ -161,7 +161,7 @@ class _Again(Callback):
         self.learn.remove_cb(self)
     def after_fit(self): vars(self.learn).pop('one_batch', None)
 
-# %% ../nbs/13_checkpoint.ipynb #ebf7e128
+# %% ../nbs/13_checkpoint.ipynb #8052a153
 @patch
 def resume(self:Learner, path, # of the file
            cbs=None):          # the fit's other callbacks
@@ -170,9 +170,9 @@ def resume(self:Learner, path, # of the file
     need(state['batches'] == n, f"an epoch had {state['batches']} batches, not {n}")
     state['before'] = [(x, deepcopy(get_state(x))) for x in stateful(self).values()]
     def lacks(kind): return not any(isinstance(cb, kind) for cb in self.cbs + cbs)
-    cycle = state['parts'].get('ParamScheduler', {0: None}).values()
-    first = [ParamScheduler({})] if all(cycle) and lacks(ParamScheduler) else []
-    last = [Checkpoint(path, state['every'], state['unit'])] if lacks(Checkpoint) else []
+    cycle = state['parts'].get('ParamScheduler', {0: None}).values() # None: not ours
+    first = [ParamScheduler({})]*(all(cycle) and lacks(ParamScheduler))
+    last = [Checkpoint(path, state['every'], state['unit'])]*lacks(Checkpoint)
     cbs = [*first, *cbs, _Again(state), *last]
     self.fit(state['n_epoch'], cbs=cbs, start_epoch=state['epoch'])
 
@@ -209,13 +209,13 @@ def _walk(learn): # all that a learner refers to, each with the name of what hol
         elif type(x).__module__ == 'builtins': name = owner # a list, a dict, a closure
         if not isinstance(x, GENERATORS): todo += [(y, name) for y in _held(x)[::-1]]
 
-# %% ../nbs/13_checkpoint.ipynb #6e936521
+# %% ../nbs/13_checkpoint.ipynb #65b9b69f
 def stateful(learn):
     "All that the rest of a fit depends on, by name; generators last."
     parts, draws = {}, dict(torch=torch.default_generator,
         python=random.random.__self__, numpy=np.random.rand.__self__)
-    for i in {p.device.index for p in learn.model.parameters() if p.is_cuda}:
-        draws[f'gpu {i}'] = torch.cuda.default_generators[i]
+    gpus = sorted({p.device.index for p in learn.model.parameters() if p.is_cuda})
+    draws |= {f'gpu {n}': torch.cuda.default_generators[i] for n, i in enumerate(gpus)}
     done = {*map(id, draws.values())}
     for x, owner in _walk(learn):
         name, group = type(x).__name__, parts

@@ -99,7 +99,7 @@ def load_state_dict(self:Learner, state,
         for x, old in before: set_state(x, old)
         raise
 
-# %% ../nbs/13_checkpoint.ipynb #b8fffc4f
+# %% ../nbs/13_checkpoint.ipynb #4ce3f041
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
@@ -108,24 +108,24 @@ class Checkpoint(Callback):
         need(every >= 1 and unit in ('epoch', 'step'), f'{every=}, {unit=}')
         self.path, self.every, self.unit = path, every, unit
     def save(self, epoch, step): # so many epochs are done, and steps of the next one
-        learn, parts = self.learn, {k: get_state(x) for k, x in self.parts.items()}
+        learn, parts = self.learn, self.learn.state_dict()
+        self.names = self.names or {*parts}
+        new = self.names ^ parts.keys()
+        need(not new, f'came or went since the fit began: {new}')
         need(same(parts, parts), f'a nan: {self.path} stays as it is')
         write_state(dict(n_epoch=learn.n_epoch, epoch=epoch, step=step, parts=parts,
             start=self.start, pct_train=learn.pct_train, every=self.every,
             unit=self.unit, batches=length_hint(learn.dls.train)), self.path)
 
-# %% ../nbs/13_checkpoint.ipynb #e99613a6
+# %% ../nbs/13_checkpoint.ipynb #f0875de8
 @patch
 def before_fit(self:Checkpoint): # to the end of the queue
-    learn, self.parts = self.learn, {}
+    learn, self.names = self.learn, None
     learn.cbs = [cb for cb in learn.cbs if cb is not self] + [self]
 @patch
 def before_train(self:Checkpoint):
-    learn, old, self.parts = self.learn, self.parts, stateful(self.learn)
-    new = old and old.keys() ^ self.parts.keys()
-    need(not new, f'came or went since the last epoch began: {new}')
-    draws = {k: x for k, x in self.parts.items() if isinstance(x, GENERATORS)}
-    self.start = {k: get_state(x) for k, x in draws.items()}
+    learn, parts = self.learn, stateful(self.learn).items()
+    self.start = {k: get_state(x) for k, x in parts if isinstance(x, GENERATORS)}
     due = self.unit == 'step' or learn.epoch % self.every == 0
     if due and 'one_batch' not in vars(learn): self.save(learn.epoch, 0)
 @patch
@@ -156,7 +156,7 @@ class _Again(Callback):
         self.learn.remove_cb(self)
     def after_fit(self): vars(self.learn).pop('one_batch', None)
 
-# %% ../nbs/13_checkpoint.ipynb #8052a153
+# %% ../nbs/13_checkpoint.ipynb #23a20218
 @patch
 def resume(self:Learner, path, # of the file
            cbs=None):          # the fit's other callbacks
@@ -166,9 +166,9 @@ def resume(self:Learner, path, # of the file
     state['before'] = [(x, deepcopy(get_state(x))) for x in stateful(self).values()]
     def lacks(kind): return not any(isinstance(cb, kind) for cb in self.cbs + cbs)
     cycle = state['parts'].get('ParamScheduler', {0: None}).values() # None: not ours
-    first = [ParamScheduler({})]*(all(cycle) and lacks(ParamScheduler))
-    last = [Checkpoint(path, state['every'], state['unit'])]*lacks(Checkpoint)
-    cbs = [*first, *cbs, _Again(state), *last]
+    if all(cycle) and lacks(ParamScheduler): cbs = [ParamScheduler({}), *cbs]
+    cbs = [*cbs, _Again(state)]
+    if lacks(Checkpoint): cbs.append(Checkpoint(path, state['every'], state['unit']))
     self.fit(state['n_epoch'], cbs=cbs, start_epoch=state['epoch'])
 
 # %% ../nbs/13_checkpoint.ipynb #a67318e0
@@ -191,9 +191,8 @@ def _held(x): # what x refers to; of a function's globals, those that it names
     return [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)] + [
         x.__globals__[name] for name in names if name in x.__globals__]
 
-# %% ../nbs/13_checkpoint.ipynb #68bedeeb
-LEAVES = (str, bytes, int, float, torch.Tensor, np.ndarray,
-          CodeType, Learner, Checkpoint) # in which nothing needs to be looked for
+# %% ../nbs/13_checkpoint.ipynb #ee6c97e2
+LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, Learner
 def _walk(learn): # all that a learner refers to, each with the name of what holds it
     roots = learn.cbs, learn.metrics, learn.loss_func, learn.dls, learn.opt, learn.model
     todo, seen = [(x, 'the learner') for x in roots], {id(vars(builtins)): builtins}

@@ -117,7 +117,7 @@ class Checkpoint(Callback):
             start=self.start, pct_train=learn.pct_train, every=self.every,
             unit=self.unit, batches=length_hint(learn.dls.train)), self.path)
 
-# %% ../nbs/13_checkpoint.ipynb #f0875de8
+# %% ../nbs/13_checkpoint.ipynb #c65b12ff
 @patch
 def before_fit(self:Checkpoint): # to the end of the queue
     learn, self.names = self.learn, None
@@ -127,7 +127,8 @@ def before_train(self:Checkpoint):
     learn, parts = self.learn, stateful(self.learn).items()
     self.start = {k: get_state(x) for k, x in parts if isinstance(x, GENERATORS)}
     due = self.unit == 'step' or learn.epoch % self.every == 0
-    if due and 'one_batch' not in vars(learn): self.save(learn.epoch, 0)
+    going_by = 'one_batch' in vars(learn) # batches that were trained on: see below
+    if due and not going_by: self.save(learn.epoch, 0)
 @patch
 def after_batch(self:Checkpoint):
     learn, step = self.learn, self.learn.iter + 1

@@ -225,7 +225,7 @@ def stateful(learn):
         if id(x) in done or not known | hasattr(type(x), 'load_state_dict'): continue
         while name in group: name += "'"
         group[name] = x
-        if isinstance(x, torch.nn.Module): # whose modules are saved with it
+        if hasattr(type(x), 'modules'): # which are saved with it
             done |= {*map(id, x.modules()), *map(id, x.parameters())}
     need(all(id(p) in done for g in learn.opt.param_groups for p in g['params']),
          'the optimizer trains a tensor that no module holds')

@@ -624,3 +624,25 @@ def test_a_nan_never_takes_the_place_of_a_good_file(tmp_path):
     with pytest.raises(ValueError, match='nan'): learn.fit(3, 0.1, cbs=[Spoil(), Checkpoint(path, 1, 'step')])
     plan = read_state(path)
     assert (plan['epoch'], plan['step']) == (1, 3)
+
+
+def test_our_own_modules_are_parts_too(tmp_path):
+    from minisgd.modules import Linear, ReLU, Sequential
+    def learner():
+        torch.manual_seed(0)
+        model = Sequential(Linear(3, 4), ReLU(), Linear(4, 1))
+        return Learner(dls(), model, lambda p, y: (p[:, 0] - y).square().mean(), optim.SGD)
+    def dls():
+        g = torch.Generator().manual_seed(0)
+        x = torch.randn(20, 3, generator=g)
+        return get_dls(dataloader.Dataset(x, x[:, 0]), dataloader.Dataset(x, x[:, 0]), 4, g)
+    whole, cut, path = learner(), learner(), tmp_path/'fit'
+    with whole.no_logging(): whole.fit(3, 0.1)
+    class Stop(Exception): pass
+    class Crash(Callback):
+        def before_epoch(self):
+            if self.learn.epoch == 2: raise Stop
+    with pytest.raises(Stop), cut.no_logging(): cut.fit(3, 0.1, cbs=[Checkpoint(path), Crash()])
+    again = learner()
+    with again.no_logging(): again.resume(path)
+    for a, b in zip(whole.model.parameters(), again.model.parameters()): assert a.equal(b)

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['START', 'Crew', 'launch', 'add_up', 'fail', 'ring_all_reduce', 'two_sums', 'rank_and_size', 'Shard',
            'all_reduce_mean', 'all_reduce_grads', 'train_parallel', 'gather', 'same_everywhere', 'checksum',
-           'broadcast_params', 'DataParallel', 'Die', 'train_mnist']
+           'broadcast_params', 'DataParallel', 'Die', 'train_mnist', 'strangers', 'exchange_seconds', 'step_seconds',
+           'step_time', 'break_even', 'main', 'ring_time', 'tree_time', 'what_it_buys']
 
-# %% ../nbs/14_parallel.ipynb #96fe0c00
+# %% ../nbs/14_parallel.ipynb #76fba11b
 import argparse, copy, hashlib, math, multiprocessing as mp, os, pickle, signal, tempfile
 import threading, time, traceback
 from functools import partial
@@ -19,7 +20,7 @@ from .sources import need
 from .data import mnist
 from .losses import accuracy, cross_entropy
 from .modules import Linear, ReLU, Sequential
-from .dataloader import BatchSampler, Dataset
+from .dataloader import BatchSampler, DataLoader, Dataset
 from .optim import SGD
 from .learner import Callback, Learner, ProgressCallback, get_dls
 from .timing import fit_step_cost
@@ -173,14 +174,17 @@ class Shard:
         return n if self.batches else len(self.deal(range(n)) if not self.pad else
                                           range(-(-n//self.p)))
 
-# %% ../nbs/14_parallel.ipynb #e892c168
+# %% ../nbs/14_parallel.ipynb #3956a7d6
 def all_reduce_mean(tensors, # the same shapes on every rank; become the means
-                    weight): # of this rank: its rows, or any multiple of them
+                    weight   # of this rank: its rows, or any multiple of them
+                   )->float: # the sum of all ranks' weights
     "Replace tensors by their weighted means over all ranks, with a single message."
-    flat = torch.cat([t.flatten()*weight for t in tensors] + [tensors[0].new_tensor([weight])])
-    dist.all_reduce(flat)
-    flat = flat[:-1]/flat[-1]
-    for t, new in zip(tensors, flat.split([t.numel() for t in tensors])): t.copy_(new.view_as(t))
+    parts = [t.flatten()*weight for t in tensors]
+    flat = torch.cat([*parts, parts[0].new_tensor([weight])])
+    if rank_and_size()[1] > 1: dist.all_reduce(flat)
+    *means, total = flat.split([t.numel() for t in tensors] + [1])
+    for t, mean in zip(tensors, means): t.copy_((mean/total).view_as(t))
+    return total.item()
 
 def all_reduce_grads(params, # of a model whose backward pass is done
                      rows):  # that this rank's mean loss was over
@@ -223,7 +227,7 @@ def broadcast_params(model):
     if len(gather(0)) > 1:
         for t in state.values(): dist.broadcast(t, 0)
 
-# %% ../nbs/14_parallel.ipynb #673ea0f3
+# %% ../nbs/14_parallel.ipynb #aed14bf7
 def _reading(dl, order):
     "The loader `dl`, reading its batches in another order."
     dl = copy.copy(dl)
@@ -253,7 +257,9 @@ class DataParallel(Callback):
     def before_step(self):
         learn, model = self.learn, self.learn.model
         grads = [q.grad for q in model.parameters() if q.grad is not None]
-        floats = [b for b in model.buffers() if b.is_floating_point()]
+        others = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
+        floats = [t for name, t in sorted(model.state_dict().items())
+                  if name in others and t.is_floating_point()] # running statistics
         share = len(learn.yb)*self.p/self.bs # exactly 1 if all have equally many
         total = all_reduce_mean([learn.loss.data, *grads, *floats], share)
         learn.recorder.batches[-1] = [learn.loss.item(), round(total*self.bs/self.p)]
@@ -295,3 +301,112 @@ def train_mnist(n_epoch=2,  # epochs of one cycle
             learn.fit_one_cycle(n_epoch, lr, cbs=cbs)
     rate = n_epoch*rows/(time.perf_counter() - start)
     return learn.recorder.values, checksum(model), rate
+
+# %% ../nbs/14_parallel.ipynb #3d2db700
+def strangers(cure=False):
+    "Every rank seeds its model differently."
+    torch.manual_seed(dist.get_rank())
+    model = Linear(784, 10)
+    x, y = torch.zeros(8, 784), torch.zeros(8, dtype=torch.long)
+    if cure: broadcast_params(model)
+    learn = Learner([DataLoader(Dataset(x, y), 4)], model, cross_entropy, cbs=DataParallel())
+    with learn.no_logging(): learn.fit(1)
+    return checksum(model)
+
+# %% ../nbs/14_parallel.ipynb #47813a48
+def _best(f, repeat): # seconds of the fastest of some calls that all ranks begin together
+    seconds = []
+    for _ in range(repeat + 1):
+        dist.barrier()
+        start = time.perf_counter()
+        f()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+def exchange_seconds(sizes, repeat=40):
+    "Seconds of `all_reduce` of so many numbers."
+    return [_best(partial(dist.all_reduce, torch.zeros(n)), repeat) for n in sizes]
+
+def step_seconds(widths, sizes, repeat=10):
+    "For each batch size: one rank alone, all ranks with a flat exchange, and by tensor."
+    layers = [part for pair in zip(widths, widths[1:]) for part in (Linear(*pair), ReLU())]
+    model, (rank, p) = Sequential(*layers[:-1]), rank_and_size()
+    opt, params = SGD(model.parameters(), lr=0.01), list(model.parameters())
+    def step(x, y, exchange):
+        cross_entropy(model(x), y).backward()
+        exchange()
+        opt.step(); opt.zero_grad()
+    def by_tensor():
+        for q in params: dist.all_reduce(q.grad)
+    def times(b):
+        x, y = torch.randn(b, widths[0]), torch.randint(widths[-1], (b,))
+        part, rows = (x[rank::p], y[rank::p]), len(y[rank::p])
+        flat = partial(all_reduce_grads, params, rows)
+        fs = [partial(step, x, y, noop) if rank == 0 else noop,
+              partial(step, *part, flat), partial(step, *part, by_tensor)]
+        return [_best(f, repeat) for f in fs]
+    return list(zip(*map(times, sizes)))
+
+# %% ../nbs/14_parallel.ipynb #103b0fbe
+def step_time(b, p,   # rows of a step, processes that share it
+              t0, rate,    # of one process: seconds before the first row, rows a second
+              alpha, beta, # of a message: seconds, seconds a byte
+              nbytes):     # of all gradients
+    "Seconds of a step."
+    return t0 + b/(p*rate) + (alpha + beta*nbytes if p > 1 else 0)
+
+def break_even(p, rate, alpha, beta, nbytes):
+    "The rows of a step from which on `p` processes are faster than one."
+    return p/(p - 1)*rate*(alpha + beta*nbytes)
+
+# %% ../nbs/14_parallel.ipynb #b9f34409
+def main(argv=None):
+    "MNIST on several processes: `python -m minisgd.parallel`, or `torchrun -m` for it."
+    parser = argparse.ArgumentParser('python -m minisgd.parallel', description=main.__doc__)
+    numbers = dict(processes=2, epochs=2, rows=50_000, batch=2048, die=None)
+    for name, default in numbers.items():
+        parser.add_argument(f'--{name}', type=int, default=default)
+    parser.add_argument('--checkpoint')
+    options = parser.parse_args(argv)
+    job = options.epochs, options.rows, options.batch
+    if 'RANK' not in os.environ:
+        rates = [launch(train_mnist, p, *job)[0][2] for p in (1, options.processes)]
+        return print('{:,.0f} rows per second on one process, {:,.0f} on {}'.format(
+            *rates, options.processes))
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo') # torchrun tells everybody where to meet
+    values, weights, rate = train_mnist(*job, options.checkpoint, options.die)
+    if dist.get_rank() == 0: print(f'{rate:,.0f} rows per second, weights {weights}')
+    dist.destroy_process_group()
+
+# %% ../nbs/14_parallel.ipynb #38798b6c
+if __name__ == '__main__' and '__file__' in globals(): # a program, not the notebook
+    main()
+
+# %% ../nbs/14_parallel.ipynb #3c7fe99f
+def ring_time(p, nbytes, alpha, beta):
+    "Seconds until all have the sum: 2(p-1) messages, each of a p-th of the bytes."
+    return 2*(p - 1)*(alpha + beta*nbytes/p)
+
+def tree_time(p, nbytes, alpha, beta):
+    "The same for a tree, at best: as many latencies as it has levels, up and down."
+    return 2*math.ceil(math.log2(p))*alpha + (2*beta*nbytes if p > 1 else 0)
+
+def what_it_buys(t0, rate, nbytes,    # of a machine and a model, as in `step_time`
+                 alpha=5e-5, beta=8e-10, # of the network: here 50 µs, 10 Gb/s
+                 bs=512,              # rows of a step, for each machine
+                 critical=math.inf,   # the critical batch of the problem, in rows
+                 rows=1e9,            # to read with small batches
+                 machines=(1, 2, 10, 100, 1000, 10_000)):
+    "Print what machines buy; returns (machines, ms of a step, hours, times as fast)."
+    print('machines  ring ms  tree ms  step ms       steps    hours  times as fast')
+    found = []
+    for p in machines:
+        ring, tree = [f(p, nbytes, alpha, beta) for f in (ring_time, tree_time)]
+        step, steps = t0 + bs/rate + min(ring, tree), rows*(1/(p*bs) + 1/critical)
+        found.append((p, 1e3*step, steps*step/3600, None))
+        *row, hours, _ = found[-1]
+        found[-1] = *row, hours, found[0][2]/hours
+        print(f'{p:8,} {1e3*ring:8.1f} {1e3*tree:8.1f} {1e3*step:8.1f} {steps:11,.0f} '
+              f'{hours:8.2f} {found[-1][3]:10.1f}')
+    return found

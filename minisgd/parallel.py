@@ -207,7 +207,7 @@ def strangers(cure=noop):
     same_everywhere(checksum(model), 'model')
     return checksum(model)
 
-# %% ../nbs/14_parallel.ipynb #c566efb6
+# %% ../nbs/14_parallel.ipynb #08f12225
 def _reading(dl, order):
     "The loader `dl`, with other batches of its rows."
     dl = copy.copy(dl)
@@ -236,8 +236,8 @@ class DataParallel(Callback):
         torch.set_rng_state(state)
     def before_step(self):
         learn, state = self.learn, self.learn.model.state_dict()
-        names = {name for name, _ in learn.model.named_parameters()}
-        stats = [t for k, t in state.items() if not (k in names or t.dtype == torch.long)]
+        own = {name for name, _ in learn.model.named_parameters()}
+        stats = [t for k, t in state.items() if k not in own and t.is_floating_point()]
         grads = [q.grad for q in learn.model.parameters() if q.grad is not None]
         share = len(learn.yb)*self.p/self.bs # exactly 1 if all have equally many
         shares = all_reduce_mean([learn.loss.data, *grads, *stats], share)
@@ -248,10 +248,10 @@ class DataParallel(Callback):
         recorder.after_validate()
     def after_fit(self): self.learn.dls = getattr(self, 'dls', self.learn.dls)
 
-# %% ../nbs/14_parallel.ipynb #114d214b
+# %% ../nbs/14_parallel.ipynb #a86f074e
 def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the others
                 bs=256,    # rows of a batch, on all ranks together
-                file=None, # of a checkpoint every 10 steps: if it's there, go on from it
+                file=None, # of a checkpoint every 10 steps: if it's there, go on
                 die=None): # step after which the last rank is killed, in its first life
     "784-50-10, one cycle: records, checksum, rows per second."
     x, y, x_valid, y_valid = mnist()
@@ -262,8 +262,8 @@ def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the
     learn = Learner(dls, model, cross_entropy, partial(SGD, momentum=0.9),
                     metrics=accuracy, cbs=DataParallel())
     (rank, p), killer, start = rank_and_size(), Callback(), time.perf_counter()
-    kill = partial(os.kill, os.getpid(), signal.SIGKILL) if die else noop
-    if rank == p - 1 and os.environ.get('TORCHELASTIC_RESTART_COUNT') == '0':
+    if die and rank == p - 1 and os.environ.get('TORCHELASTIC_RESTART_COUNT') == '0':
+        kill = partial(os.kill, os.getpid(), signal.SIGKILL)
         killer.after_step = lambda: len(learn.recorder.lrs) == die and kill()
     with learn.no_logging():
         if file and Path(file).exists(): learn.resume(file, killer)
@@ -273,7 +273,7 @@ def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the
     rate = n_epoch*rows/(time.perf_counter() - start)
     return learn.recorder.values, checksum(model), rate
 
-# %% ../nbs/14_parallel.ipynb #19e86b96
+# %% ../nbs/14_parallel.ipynb #05efbe67
 def fastest(f, repeat=20):
     "Seconds of the fastest of some calls, each begun by all ranks together."
     seconds = []
@@ -285,8 +285,8 @@ def fastest(f, repeat=20):
     return min(seconds[1:])
 
 def exchange_seconds(sizes):
-    "Seconds of `all_reduce`, of so many numbers."
-    return [fastest(partial(dist.all_reduce, torch.zeros(n)), 40) for n in sizes]
+    "Seconds of the exchange of so many numbers."
+    return [fastest(partial(all_reduce_mean, [torch.zeros(n)], 1), 40) for n in sizes]
 
 def step_seconds(widths, sizes, # of the layers of a net; batches to time, in rows
                  exchange=all_reduce_grads):
@@ -338,7 +338,7 @@ def main(argv=None):
 
 if __name__ == '__main__' and '__file__' in globals(): main() # not in the notebook
 
-# %% ../nbs/14_parallel.ipynb #4ddeea3a
+# %% ../nbs/14_parallel.ipynb #1cc1031c
 def ring_time(p, nbytes, alpha, beta):
     "Seconds of a sum by 2(p-1) messages, each of a p-th of the bytes."
     return 2*(p - 1)*(alpha + beta*nbytes/p)
@@ -360,5 +360,5 @@ def what_it_buys(t0, rate, nbytes,       # of a machine and a model, as in `step
         step, steps = t0 + bs/rate + min(ring, tree), rows*(1/(p*bs) + 1/critical)
         hours.append(steps*step/3600)
         print(f'{p:8,} {1e3*ring:8.1f} {1e3*tree:8.1f} {1e3*step:8.1f} {steps:11,.0f} '
-              f'{hours[-1]:8.2f} {hours[0]/hours[-1]:10.1f}')
+              f'{hours[-1]:8.3f} {hours[0]/hours[-1]:10.1f}')
     return dict(zip(machines, [hours[0]/h for h in hours]))

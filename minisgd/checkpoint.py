@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 from .sources import need
 from .learner import Callback, Learner, ParamScheduler, Recorder, cos_cycle
 
-# %% ../nbs/13_checkpoint.ipynb #87032e51
-GENERATORS = torch.Generator, random.Random, np.random.RandomState, np.random.BitGenerator
+# %% ../nbs/13_checkpoint.ipynb #754cbd1e
+GENERATORS = (torch.Generator, random.Random,
+              np.random.RandomState, np.random.BitGenerator)
 
 def get_state(x): # a generator, or whatever has a state_dict
     "What `x` would go on from, as plain data."
@@ -38,17 +39,23 @@ def set_state(x, state):
     elif isinstance(x, GENERATORS): x.set_state(state)
     else: x.load_state_dict(state)
 
-# %% ../nbs/13_checkpoint.ipynb #e0d22ade
+# %% ../nbs/13_checkpoint.ipynb #7ac649ca
 @patch
-def state_dict(self:Recorder): return {k: v for k, v in vars(self).items() if k != 'learn'}
+def state_dict(self:Recorder):
+    "Rows, losses and rates so far."
+    return {name: v for name, v in vars(self).items() if name != 'learn'}
 @patch
-def load_state_dict(self:Recorder, state): self.__dict__ = state | {'learn': self.learn}
+def load_state_dict(self:Recorder, state):
+    "Go on with these."
+    self.__dict__ = state | {'learn': self.learn}
 @patch
-def state_dict(self:ParamScheduler): # numbers of a cos_cycle; None for other functions
+def state_dict(self:ParamScheduler):
+    "Of each `cos_cycle` its numbers; None for other functions."
     return {name: f.args if getattr(f, 'func', None) is cos_cycle else None
             for name, f in self.scheds.items()}
 @patch
 def load_state_dict(self:ParamScheduler, state):
+    "Make the functions anew; those without numbers must be here already."
     need(all(args or name in self.scheds for name, args in state.items()),
          'a schedule is a function of yours: give its ParamScheduler again')
     self.scheds = {name: partial(cos_cycle, *args) if args else self.scheds[name]
@@ -84,14 +91,14 @@ def read_state(path):
     need(hashlib.sha256(data).digest() == digest, f'{path} is damaged')
     return torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #3c174dad
+# %% ../nbs/13_checkpoint.ipynb #03ecf221
 def same(a, b):
-    "Are two states equal, to the last bit and in their types, and without a nan?"
+    "Are two states equal, to the last bit, in their types too, and without a nan?"
     if torch.is_tensor(a):
         return torch.is_tensor(b) and a.dtype == b.dtype and a.cpu().equal(b.cpu())
-    if isinstance(a, dict): # the same names; then their values, in the same order
-        if not isinstance(b, dict) or a.keys() != b.keys(): return False
-        a, b = [*a.values()], [b[name] for name in a]
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(
+            same(a[name], b[name]) for name in a)
     if not isinstance(a, (list, tuple)): return a is b or a == b
     return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
 
@@ -109,8 +116,8 @@ def or_back(learn, failed=lambda: True):
 def load_state_dict(self:Learner, state):
     "Put every part into its state; if one doesn't fit, raise and change nothing."
     parts = stateful(self)
-    need(parts.keys() == state.keys(), f'only in the checkpoint: {[*state.keys() - parts]}'
-         f', only in this learner: {[*parts.keys() - state]}')
+    there, here = state.keys() - parts, parts.keys() - state
+    need(not there | here, f'only in the checkpoint: {there}, only in this learner: {here}')
     options = [g.keys() for g in self.opt.param_groups]
     with or_back(self):
         for name, x in parts.items():
@@ -122,7 +129,7 @@ def load_state_dict(self:Learner, state):
              and options == [g.keys() for g in self.opt.param_groups],
              "the optimizer's state is of other parameters, or of other options")
 
-# %% ../nbs/13_checkpoint.ipynb #d5546fc4
+# %% ../nbs/13_checkpoint.ipynb #e4905072
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
@@ -132,8 +139,9 @@ class Checkpoint(Callback):
         self.path, self.every, self.unit = path, every, unit
     def save(self, epoch, step): # so many epochs are done, and steps of the next one
         learn, parts = self.learn, self.learn.state_dict()
-        need(parts.keys() == self.names, f'new in this fit: {parts.keys() ^ self.names}')
-        need(same(parts, parts), f'a nan in the weights: {self.path} stays as it is')
+        new = parts.keys() ^ self.names
+        need(not new, f'came or went since the fit began: {new}')
+        need(same(parts, parts), f'a nan: {self.path} stays as it is')
         plan = dict(n_epoch=learn.n_epoch, epoch=epoch, step=step,
                     pct_train=learn.pct_train, every=self.every, unit=self.unit,
                     batches=operator.length_hint(learn.dls.train))
@@ -155,7 +163,7 @@ class Checkpoint(Callback):
         n = self.learn.n_epoch
         if self.learn.epoch + 1 == n: self.save(n, 0)
 
-# %% ../nbs/13_checkpoint.ipynb #55378b64
+# %% ../nbs/13_checkpoint.ipynb #8ea4c666
 class _Again(Callback):
     "Leads a fit to the place where it was saved."
     def __init__(self, state): vars(self).update(state, ready=False)
@@ -180,8 +188,8 @@ class _Again(Callback):
 def resume(self:Learner, path, # of the file
            cbs=None):          # the fit's other callbacks
     "Go on with the fit whose `Checkpoint` wrote `path`, to its end; go on saving."
-    state, cbs, n = read_state(path), [*listify(cbs)], operator.length_hint(self.dls.train)
-    plan, again = state['plan'], _Again(state)
+    state, cbs = read_state(path), [*listify(cbs)]
+    plan, again, n = state['plan'], _Again(state), operator.length_hint(self.dls.train)
     need(plan['batches'] == n, f"an epoch had {plan['batches']} batches, not {n}")
     need(plan['epoch'] in range(plan['n_epoch'] + 1)
          and plan['step'] in range(n or sys.maxsize), f'no such place: {plan}')
@@ -193,29 +201,31 @@ def resume(self:Learner, path, # of the file
     with or_back(self, lambda: not again.ready):
         self.fit(plan['n_epoch'], cbs=cbs, start_epoch=plan['epoch'])
 
-# %% ../nbs/13_checkpoint.ipynb #58dfcf20
+# %% ../nbs/13_checkpoint.ipynb #640af1d4
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, ModuleType, Learner
-LIBRARIES = {*sys.stdlib_module_names, 'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'}
+LIBRARIES = {'torch', 'numpy', 'minisgd', 'fastcore', 'IPython'} | sys.stdlib_module_names
 
 def _library(x): # is this function, class or module one of a library?
     name = getattr(x, '__module__', None) or getattr(x, '__name__', '')
     return name.partition('.')[0] in LIBRARIES
 
-def _named(f): # the globals that its code names; of modules, what it names in them
-    codes = [f.__code__] # and those of functions inside it: the list grows on the way
+def _named(f): # the globals that its code names, and of modules what it names in them
+    codes = [f.__code__] # and of the functions inside it: the list grows on the way
     for code in codes: codes += [c for c in code.co_consts if isinstance(c, CodeType)]
-    names = [i.argval for code in codes for i in dis.get_instructions(code)
-             if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME')]
-    found = [f.__globals__[name] for name in dict.fromkeys(names) if name in f.__globals__]
-    for v in found: # and so does this one: augment.noise.rng
+    names = dict.fromkeys(i.argval for code in codes for i in dis.get_instructions(code)
+                          if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME'))
+    found = [f.__globals__[name] for name in names if name in f.__globals__]
+    attributes = [name for code in codes for name in code.co_names]
+    for v in found: # my.augment.rng: first a module, then one in it, then a generator
         inner = vars(v) if isinstance(v, ModuleType) and not _library(v) else {}
-        found += [inner[name] for code in codes for name in code.co_names if name in inner
-                  and not any(inner[name] is other for other in found)]
+        found += [inner[name] for name in attributes
+                  if name in inner and all(inner[name] is not other for other in found)]
     return found
 
 def held(x):
     "What `x` refers to."
-    if isinstance(x, type): return [] if _library(x) else [*vars(x).values(), *x.__bases__]
+    if isinstance(x, type):
+        return [] if _library(x) else [*vars(x).values(), *x.__bases__]
     if not isinstance(x, FunctionType): return gc.get_referents(x)
     mine = [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)]
     return mine if _library(x) else mine + _named(x)

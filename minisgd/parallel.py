@@ -25,7 +25,7 @@ from .optim import SGD
 from .learner import Callback, Learner, ProgressCallback, get_dls
 from .checkpoint import Checkpoint
 
-# %% ../nbs/14_parallel.ipynb #287b78ab
+# %% ../nbs/14_parallel.ipynb #a4bb07f5
 def _work(pipe):
     "In a process of its own: do the jobs that come through the pipe."
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is our parent's business;
@@ -62,6 +62,7 @@ class Crew:
         "What `f(*args)` returns in each of `p` processes, in order of rank."
         need(p > 0, f'{p} processes')
         job, found = pickle.dumps((f, args)), {}
+        if not all(child.is_alive() for child, _ in self.members): self.close()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
                 while len(self.members) < p: self.hire()
@@ -207,7 +208,7 @@ def strangers(cure=noop):
     same_everywhere(checksum(model), 'model')
     return checksum(model)
 
-# %% ../nbs/14_parallel.ipynb #08f12225
+# %% ../nbs/14_parallel.ipynb #cfccbb7d
 def _reading(dl, order):
     "The loader `dl`, with other batches of its rows."
     dl = copy.copy(dl)
@@ -243,10 +244,11 @@ class DataParallel(Callback):
         shares = all_reduce_mean([learn.loss.data, *grads, *stats], share)
         learn.recorder.batches[-1] = [learn.loss.item(), round(shares*self.bs/self.p)]
     def after_validate(self):
+        if 'dls' not in vars(self): return # not in a fit: a rank may look by itself
         recorder = self.learn.recorder
         recorder.batches = sum(gather(recorder.batches), [])
         recorder.after_validate()
-    def after_fit(self): self.learn.dls = getattr(self, 'dls', self.learn.dls)
+    def after_fit(self): self.learn.dls = vars(self).pop('dls', self.learn.dls)
 
 # %% ../nbs/14_parallel.ipynb #a86f074e
 def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the others

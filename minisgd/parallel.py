@@ -316,7 +316,7 @@ def break_even(p, t0, rate, alpha, beta, nbytes):
     "The rows of a step from which on `p` processes are faster than one."
     return p/(p - 1)*rate*(alpha + beta*nbytes)
 
-# %% ../nbs/14_parallel.ipynb #eed30829
+# %% ../nbs/14_parallel.ipynb #f36bc67b
 def main(argv=None):
     "MNIST on several processes: `python -m minisgd.parallel`, or `torchrun` with `-m`."
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -327,6 +327,7 @@ def main(argv=None):
     told = parser.parse_args(argv)
     job = told.epochs, told.rows, told.batch
     if 'RANK' not in os.environ: # nobody has started us with others
+        os.environ.setdefault('PYTHONWARNINGS', 'ignore::RuntimeWarning') # read twice
         one, all_ = [launch(train_mnist, p, *job)[0][2] for p in (1, told.processes)]
         return print(f'{one:,.0f} rows per second on one process,',
                      f'{all_:,.0f} on {told.processes}')

@@ -85,7 +85,7 @@ def train_concise(trainer_fn,       # an optimizer's class
     def update(): opt.step(), opt.zero_grad()
     return _race(net, update, data_iter, num_epochs, every, clock)
 
-# %% ../nbs/09_race.ipynb #11a03137
+# %% ../nbs/09_race.ipynb #d17bdf19
 def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
              lr,                     # learning rate, or a list of r rates
              bs:int,                 # rows in a batch, 1 to n
@@ -99,7 +99,7 @@ def sgd_runs(x:Tensor, y:Tensor,     # n rows of k features, and their n targets
     "Minibatch descent of half the mean squared error of `x@w`, many runs at once."
     lr = torch.as_tensor(lr, dtype=x.dtype, device=x.device).reshape(-1, 1)
     n, w = len(x), x.new_zeros(x.shape[1]) if w is None else w
-    path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last else n
+    path, rows = [w.expand(seeds, len(lr), -1)], n//bs*bs if drop_last or replacement else n
     while len(path) <= steps:
         order = torch.rand(seeds, n, generator=generator).argsort(1)
         if replacement: order = torch.randint(n, (seeds, n), generator=generator)

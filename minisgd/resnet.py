@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['conv', 'BatchNorm2d', 'ResBlock', 'small_resnet']
 
-# %% ../nbs/12_resnet.ipynb #c743762a
+# %% ../nbs/12_resnet.ipynb #c9cff342
 import torch, torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
+from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/12_resnet.ipynb #426fa69d
+# %% ../nbs/12_resnet.ipynb #22737230
 def conv(input:Tensor,     # (..., channels, height, width)
          weight:Tensor,    # (filters, channels, height of a window, its width)
          bias:Tensor=None, # (filters,)
@@ -18,46 +19,51 @@ def conv(input:Tensor,     # (..., channels, height, width)
          padding=0         # zeros on each side; or (above and below, left and right)
         )->Tensor:         # (..., filters, height, width)
     "The sum of each window times each filter, as PyTorch's `conv2d`."
-    c, *k = weight.shape[1:]
-    s, p = [(n, n) if isinstance(n, int) else n for n in (stride, padding)]
+    n, c, h, w = weight.shape
     need(input.shape[-3] == c, f'filters for {c} channels, input {tuple(input.shape)}')
-    need(min(p) >= 0, f'negative {padding=}')
-    x = F.pad(input, (p[1], p[1], p[0], p[0]))
-    windows = x.unfold(-2, k[0], s[0]).unfold(-2, k[1], s[1])
+    (down, right), (top, left) = [2*[a] if type(a) is int else a for a in (stride, padding)]
+    need(min(top, left) >= 0, f'negative {padding=}')
+    windows = F.pad(input, (left, left, top, top))    # it wants the width first
+    windows = windows.unfold(-2, h, down).unfold(-2, w, right)  # puts its own last
     out = torch.einsum('...chwij,ocij->...ohw', windows, weight)
-    return out if bias is None else out + bias.view(len(weight), 1, 1)
+    return out if bias is None else out + bias.view(n, 1, 1)
 
-# %% ../nbs/12_resnet.ipynb #e0a502ba
+# %% ../nbs/12_resnet.ipynb #46ab0ea7
 class BatchNorm2d(nn.Module):
     "Each channel with mean 0 and variance 1, then times `weight` plus `bias`."
     def __init__(self, num_features:int, # channels
                  eps:float=1e-5,         # added to the variance
                  momentum:float=0.1):    # how far a batch moves the running statistics
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum = eps, float(momentum)
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer('running_mean', torch.zeros(num_features))
         self.register_buffer('running_var', torch.ones(num_features))
         self.register_buffer('num_batches_tracked', torch.tensor(0))
 
-    def forward(self, input): # (n, channels, height, width)
-        c, n = len(self.weight), input[:, 0].numel()
-        need(input.dim() == 4 and input.shape[1] == c, f'{c=}, {tuple(input.shape)=}')
-        if self.training: mean, var = self.look(input, n)
-        else: mean, var = self.running_mean, self.running_var
-        scale = self.weight/(var + self.eps).sqrt()
-        shift = self.bias - mean*scale
-        return input*scale.view(c, 1, 1) + shift.view(c, 1, 1)
+# %% ../nbs/12_resnet.ipynb #6f34f2bb
+@patch
+def forward(self:BatchNorm2d, input): # (n, channels, height, width)
+    c = len(self.weight)
+    need(input.dim() == 4 and input.shape[1] == c, f'{c=}, {tuple(input.shape)=}')
+    if self.training: mean, var = self.look(input)
+    else: mean, var = self.running_mean, self.running_var
+    scale = self.weight/(var + self.eps).sqrt()
+    mean, scale, shift = [v.view(c, 1, 1) for v in (mean, scale, self.bias)]
+    return (input - mean)*scale + shift
 
-    def look(self, input, n):
-        need(n > 1, f'a batch with {n} value per channel teaches nothing: eval()?')
-        mean, var = input.mean((0, 2, 3)), input.var((0, 2, 3), correction=0)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var*n/(n - 1), self.momentum)
-            self.num_batches_tracked += 1
-        return mean, var
+# %% ../nbs/12_resnet.ipynb #1907e5d3
+@patch
+def look(self:BatchNorm2d, input):
+    n = input[:, 0].numel()    # numbers in a channel
+    need(n > 1, f'a batch with {n} value per channel teaches nothing: eval()?')
+    mean, var = input.mean((0, 2, 3)), input.var((0, 2, 3), correction=0)
+    with torch.no_grad():
+        self.running_mean.lerp_(mean, self.momentum)    # a tenth of the way there
+        self.running_var.lerp_(var*n/(n - 1), self.momentum)
+        self.num_batches_tracked += 1
+    return mean, var
 
 # %% ../nbs/12_resnet.ipynb #d5ec5e5e
 class ResBlock(nn.Module):

@@ -221,19 +221,18 @@ def crossing(sizes, one, two):
 @row
 def parallel_steps():
     "Steps per second on one process and on two, and the break-even, predicted and measured. One thread a process."
-    from minisgd.parallel import Crew, break_even, exchange_seconds, step_seconds
+    from minisgd.parallel import all_reduce_grads, break_even, exchange_seconds, launch, step_seconds
     from minisgd.timing import fit_step_cost
-    crew, ns = Crew(), [4**k for k in range(11)]
-    alpha, bandwidth = fit_step_cost([4*n for n in ns], crew(exchange_seconds, 2, ns)[0])
+    ns = [4**k for k in range(11)]
+    alpha, bandwidth = fit_step_cost([4*n for n in ns], launch(exchange_seconds, 2, ns)[0])
     yield dict(note=f'exchange between two processes: {alpha*1e6:.0f} us + bytes at {bandwidth/1e9:.2f} GB/s')
     for widths, sizes in ((784, 50, 10), [64, 256, 1024, 4096]), ((784, 1024, 1024, 10), [16, 64, 256, 1024]):
-        (one, flat), (_, each) = crew(step_seconds, 2, widths, sizes)[0], crew(step_seconds, 2, widths, sizes, by_tensor)[0]
+        one, flat, each = [launch(step_seconds, *how)[0] for how in ((1, widths, sizes), (2, widths, sizes, all_reduce_grads), (2, widths, sizes, by_tensor))]
         name, nbytes = '-'.join(map(str, widths)), 4*sum(b*(a + 1) for a, b in zip(widths, widths[1:]))
         for b, *times in zip(sizes, one, flat, each):
             yield dict(note='{}, {} rows: {:.0f} steps/s on one process, {:.0f} on two (tensor by tensor {:.0f})'.format(name, b, *[1/t for t in times]))
         predicted = break_even(2, *fit_step_cost(sizes, one), alpha, 1/bandwidth, nbytes)
         yield dict(note=f'{name}: break-even predicted at {predicted:.0f} rows, measured {crossing(sizes, one, flat)}')
-    crew.close()
 
 # ---- the table --------------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['START', 'launch', 'ring_all_reduce', 'rank_and_size', 'Shard', 'all_reduce_grads', 'train_parallel', 'gather',
-           'same_everywhere', 'checksum', 'DataParallel', 'train_mnist', 'seconds_of', 'exchange_seconds', 'step_time',
-           'break_even', 'step_seconds', 'Die', 'main', 'exchange_time', 'what_it_buys']
+           'same_everywhere', 'checksum', 'DataParallel', 'Life', 'train_mnist', 'seconds_of', 'exchange_seconds',
+           'step_time', 'break_even', 'step_seconds', 'main', 'exchange_time', 'what_it_buys']
 
-# %% ../nbs/14_parallel.ipynb #a8d00a0f
-import hashlib, math, os, pickle, signal, tempfile, time
+# %% ../nbs/14_parallel.ipynb #e5da49a3
+import hashlib, math, os, pickle, signal, tempfile, threading, time
 import torch, torch.distributed as dist, torch.multiprocessing as mp
 from functools import partial
 from pathlib import Path
@@ -23,19 +23,20 @@ from .optim import SGD
 from .learner import Callback, Learner, get_dls
 from .checkpoint import Checkpoint
 
-# %% ../nbs/14_parallel.ipynb #21d8c768
+# %% ../nbs/14_parallel.ipynb #85c29631
 def total(x, how=dist.all_reduce):
     "The sum of x, 2x, …, one from each rank; and what `how` returned."
-    x = x*(dist.get_rank() + 1)
-    told = how(x)
+    told = how(x := x*(dist.get_rank() + 1))
     return x, told
 
-# %% ../nbs/14_parallel.ipynb #bacc2c66
+# %% ../nbs/14_parallel.ipynb #accf16a4
 START = os.environ.get('MINISGD_START') or (
     'forkserver' if 'forkserver' in mp.get_all_start_methods() else 'spawn')
 
 def _join(rank, p, folder, job):
-    signal.signal(signal.SIGINT, signal.SIG_DFL) # Ctrl-C ends us even while we wait
+    signal.signal(signal.SIGINT, signal.SIG_DFL) # Ctrl-C ends us even while we wait,
+    end = lambda: (mp.parent_process().join(), os._exit(1)) # and so does our parent's end
+    threading.Thread(target=end, daemon=True).start()
     torch.set_num_threads(1)
     try:
         store, (f, args) = dist.FileStore(f'{folder}/meet', p), pickle.loads(job)
@@ -53,7 +54,7 @@ def launch(f, p:int, *args, # a function of a module, how many processes, argume
     "Call `f(*args)` in `p` new processes that can talk to each other, and end them."
     need(p > 0, f'{p} processes')
     job = pickle.dumps((f, args)) # a copy for each: multiprocessing would share tensors
-    mp.set_forkserver_preload(['minisgd.checkpoint']) # imported once, for all calls
+    mp.set_forkserver_preload(['minisgd.checkpoint']) # imported once for all calls
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         crew = mp.start_processes(_join, (p, folder, job), p, False, True, start)
         try:
@@ -154,17 +155,18 @@ def _strangers(): # a model that each rank seeds differently
     torch.manual_seed(dist.get_rank())
     same_everywhere(checksum(Linear(784, 10)), 'model')
 
-# %% ../nbs/14_parallel.ipynb #635c65df
+# %% ../nbs/14_parallel.ipynb #8e903123
 class DataParallel(Callback):
     "Trains a learner on all ranks as on one: each takes its part of every batch."
     orders = () # of the loaders, while ours are in their place
     def before_fit(self):
-        learn, (rank, self.p), (train, valid) = self.learn, rank_and_size(), self.learn.dls
+        learn, (rank, self.p) = self.learn, rank_and_size()
+        train, valid = learn.dls
         seed = train.generator and train.generator.initial_seed()
         same_everywhere(checksum(learn.model), 'model')
         same_everywhere((len(train), seed), 'loader or seed')
-        self.bs, self.orders = train.batch_size, [(dl, dl.order) for dl in learn.dls if dl]
-        train.order = Shard(train.batch_sampler)
+        self.orders = [(dl, dl.order) for dl in learn.dls if dl]
+        self.bs, train.order = train.batch_sampler.batch_size, Shard(train.batch_sampler)
         if valid: valid.order = BatchSampler(Shard(valid.sampler), valid.batch_size)
         if rank: learn.logger = noop # rank 0 prints, and writes
         for cb in learn.cbs:
@@ -187,25 +189,33 @@ class DataParallel(Callback):
         for dl, order in self.orders: dl.order = order
         self.orders = ()
 
-# %% ../nbs/14_parallel.ipynb #ba965e84
+# %% ../nbs/14_parallel.ipynb #15fe82ef
+class Life(Callback):
+    "Counts the steps of this process, and may kill it after one of them."
+    def __init__(self, die): self.die, self.steps = die, 0
+    def after_step(self):
+        self.steps += 1
+        if self.steps == self.die: os.kill(os.getpid(), signal.SIGKILL)
+
 def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the others
                 bs=256,    # rows of a batch, on all ranks together
                 file=None, # of a checkpoint every 10 steps: if it's there, go on
-                cbs=()):   # more callbacks
-    "784-50-10, one cycle: records, checksum, rows per second."
+                die=None): # after so many steps
+    "784-50-10, one cycle: records, checksum, steps done here, rows per second."
     x, y, x_valid, y_valid = mnist()
     torch.manual_seed(0)
-    model, g = Sequential(Linear(784, 50), ReLU(), Linear(50, 10)), torch.Generator()
-    train_ds, n = Dataset(x[:rows], y[:rows]), rows//5
-    dls = get_dls(train_ds, Dataset(x_valid[:n], y_valid[:n]), bs, g.manual_seed(0))
+    model, n = Sequential(Linear(784, 50), ReLU(), Linear(50, 10)), rows//5
+    train_ds, valid_ds = Dataset(x[:rows], y[:rows]), Dataset(x_valid[:n], y_valid[:n])
+    dls, life = get_dls(train_ds, valid_ds, bs, torch.Generator().manual_seed(0)), Life(die)
     learn = Learner(dls, model, cross_entropy, partial(SGD, momentum=0.9),
-                    metrics=accuracy, cbs=[DataParallel(), *cbs])
+                    metrics=accuracy, cbs=[DataParallel(), life])
     start, keep = time.perf_counter(), file and Checkpoint(file, 10, unit='step')
     with learn.no_logging():
         if file and Path(file).exists(): learn.resume(file)
         else: learn.fit_one_cycle(n_epoch, 0.5, cbs=keep)
-    seconds = time.perf_counter() - start
-    return learn.recorder.values, checksum(model), n_epoch*rows/seconds
+    done = n_epoch*rows*life.steps/len(learn.recorder.lrs)
+    rate = done/(time.perf_counter() - start)
+    return learn.recorder.values, checksum(model), life.steps, rate
 
 # %% ../nbs/14_parallel.ipynb #7d978684
 def seconds_of(f, repeat=20):
@@ -218,9 +228,9 @@ def exchange_seconds(sizes):
     "Seconds of the exchange of so many numbers, for each of the sizes."
     return [seconds_of(partial(all_reduce_grads, [], 1, torch.zeros(n))) for n in sizes]
 
-# %% ../nbs/14_parallel.ipynb #727e97ae
+# %% ../nbs/14_parallel.ipynb #7bcc638a
 def step_time(b, p, t0, rate,       # rows, processes; seconds + rows a second of one
-              alpha, beta, nbytes): # of a message: seconds, seconds a byte, bytes
+              alpha, beta, nbytes): # of an exchange: seconds, seconds a byte, bytes
     "Seconds of a step on `b` rows that `p` processes share."
     return t0 + b/(p*rate) + (alpha + beta*nbytes if p > 1 else 0)
 
@@ -228,41 +238,32 @@ def break_even(p, t0, rate, alpha, beta, nbytes):
     "The rows of a step from which on `p` processes are faster than one."
     return p/(p - 1)*rate*(alpha + beta*nbytes)
 
-def step_seconds(widths, sizes, exchange=noop): # of a net's layers; of batches
-    "Measured seconds of a step with so many rows on all ranks together."
-    layers = [m for pair in zip(widths, widths[1:]) for m in (Linear(*pair), ReLU())]
-    model, opt_func = Sequential(*layers[:-1]), partial(SGD, lr=0.01)
-    data = [(torch.randn(b, widths[0]), torch.randint(widths[-1], (b,))) for b in sizes]
-    return [seconds_of(partial(train_parallel, model, [batch], opt_func, exchange))
-            for batch in data]
+def step_seconds(model, sizes, exchange=noop): # 784 to 10; rows on all ranks together
+    "Measured seconds of a training step, for each of the sizes."
+    data = [(torch.randn(b, 784), torch.randint(10, (b,))) for b in sizes]
+    step = partial(train_parallel, model, opt_func=partial(SGD, lr=0.01), exchange=exchange)
+    return [seconds_of(partial(step, [batch])) for batch in data]
 
-# %% ../nbs/14_parallel.ipynb #e8d08861
-class Die(Callback):
-    "Kills this process after so many steps."
-    def __init__(self, step): self.step = step
-    def after_step(self):
-        steps = len(self.learn.recorder.lrs)
-        if steps == self.step: os.kill(os.getpid(), signal.SIGKILL)
-
+# %% ../nbs/14_parallel.ipynb #13054dd4
 @call_parse
 def main(processes:int=2, # how many; `torchrun` knows it
          epochs:int=2, rows:int=50000, batch:int=2048, # batch: on all together
          checkpoint:str=None, # a file for `torchrun`: if it's there, go on
-         die:int=0): # under `torchrun`, kill the last rank after this step, once
+         die:int=None): # under `torchrun`, kill the last rank after this step, once
     "MNIST on several processes: `python -m minisgd.parallel`, or `torchrun` with `-m`."
     job = epochs, rows, batch
     if 'RANK' not in os.environ: # nobody has started us with others
-        one, many = [launch(train_mnist, p, *job)[0][2] for p in (1, processes)]
+        one, many = [launch(train_mnist, p, *job)[0][-1] for p in (1, processes)]
         return print(f'{one:,.0f} rows per second on one process,',
                      f'{many:,.0f} on {processes}')
     torch.set_num_threads(1)
-    life = os.environ['TORCHELASTIC_RESTART_COUNT']
-    store, rank, p = next(dist.rendezvous('env://')) # where torchrun lets us meet
+    store, rank, p = next(dist.rendezvous('env://')) # where torchrun lets us meet;
+    life = os.environ['TORCHELASTIC_RESTART_COUNT'] # but don't call the dead of the last
     store = dist.PrefixStore(life, store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
-    trouble = [Die(die)] if (life, rank) == ('0', p - 1) else []
-    values, weights, rate = train_mnist(*job, checkpoint, trouble)
-    if rank == 0: print(f'{rate:,.0f} rows per second, weights {weights}')
+    die = die if (life, rank) == ('0', p - 1) else None
+    values, weights, steps, rate = train_mnist(*job, checkpoint, die)
+    if rank == 0: print(f'{steps} steps, {rate:,.0f} rows per second, weights {weights}')
     dist.destroy_process_group()
 
 # %% ../nbs/14_parallel.ipynb #4369f9e9

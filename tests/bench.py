@@ -222,12 +222,15 @@ def crossing(sizes, one, two):
 def parallel_steps():
     "Steps per second on one process and on two, and the break-even, predicted and measured. One thread a process."
     from minisgd.parallel import all_reduce_grads, break_even, exchange_seconds, launch, step_seconds
+    from minisgd.modules import Linear, ReLU, Sequential
     from minisgd.timing import fit_step_cost
     ns = [4**k for k in range(11)]
     alpha, bandwidth = fit_step_cost([4*n for n in ns], launch(exchange_seconds, 2, ns)[0])
     yield dict(note=f'exchange between two processes: {alpha*1e6:.0f} us + bytes at {bandwidth/1e9:.2f} GB/s')
     for widths, sizes in ((784, 50, 10), [64, 256, 1024, 4096]), ((784, 1024, 1024, 10), [16, 64, 256, 1024]):
-        one, flat, each = [launch(step_seconds, *how)[0] for how in ((1, widths, sizes), (2, widths, sizes, all_reduce_grads), (2, widths, sizes, by_tensor))]
+        layers = [layer for pair in zip(widths, widths[1:]) for layer in (Linear(*pair), ReLU())]
+        model = Sequential(*layers[:-1])
+        one, flat, each = [launch(step_seconds, p, model, sizes, *how)[0] for p, *how in ((1,), (2, all_reduce_grads), (2, by_tensor))]
         name, nbytes = '-'.join(map(str, widths)), 4*sum(b*(a + 1) for a, b in zip(widths, widths[1:]))
         for b, *times in zip(sizes, one, flat, each):
             yield dict(note='{}, {} rows: {:.0f} steps/s on one process, {:.0f} on two (tensor by tensor {:.0f})'.format(name, b, *[1/t for t in times]))

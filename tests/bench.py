@@ -203,6 +203,37 @@ def train_mnist_epoch():
     yield line('train MNIST, one epoch, batch 64: the usual PyTorch loop', times, '>= 2 (0.5 of its time)')
     yield line('train MNIST, one epoch, batch 64: the same batch again', times, '>= 0.67 (1.5 times its)', peer='resident')
 
+# ---- two processes ----------------------------------------------------------------------------------------------------
+
+def by_tensor(params, rows):
+    "An exchange with a message for each tensor, as many loops do it."
+    for p in params: torch.distributed.all_reduce(p.grad)
+
+def crossing(sizes, one, two):
+    "The batch from which on two processes are faster than one to the largest: between two sizes, on a straight line."
+    slower = [i for i, (a, b) in enumerate(zip(one, two)) if b >= a]
+    if not slower: return f'below {sizes[0]}'
+    i = slower[-1]
+    if i + 1 == len(sizes): return f'above {sizes[-1]}'
+    loss, gain = two[i] - one[i], one[i + 1] - two[i + 1]
+    return f'{sizes[i] + (sizes[i + 1] - sizes[i])*loss/(loss + gain):.0f}'
+
+@row
+def parallel_steps():
+    "Steps per second on one process and on two, and the break-even, predicted and measured. One thread a process."
+    from minisgd.parallel import all_reduce_grads, break_even, exchange_seconds, launch, step_seconds
+    from minisgd.timing import fit_step_cost
+    ns = [4**k for k in range(11)]
+    alpha, bandwidth = fit_step_cost([4*n for n in ns], launch(exchange_seconds, 2, ns)[0])
+    yield dict(note=f'exchange between two processes: {alpha*1e6:.0f} us + bytes at {bandwidth/1e9:.2f} GB/s')
+    for widths, sizes in ((784, 50, 10), [64, 256, 1024, 4096]), ((784, 1024, 1024, 10), [16, 64, 256, 1024]):
+        one, flat, each = [launch(step_seconds, *how)[0] for how in ((1, widths, sizes), (2, widths, sizes, all_reduce_grads), (2, widths, sizes, by_tensor))]
+        name, nbytes = '-'.join(map(str, widths)), 4*sum(b*(a + 1) for a, b in zip(widths, widths[1:]))
+        for b, *times in zip(sizes, one, flat, each):
+            yield dict(note='{}, {} rows: {:.0f} steps/s on one process, {:.0f} on two (tensor by tensor {:.0f})'.format(name, b, *[1/t for t in times]))
+        predicted = break_even(2, *fit_step_cost(sizes, one), alpha, 1/bandwidth, nbytes)
+        yield dict(note=f'{name}: break-even predicted at {predicted:.0f} rows, measured {crossing(sizes, one, flat)}')
+
 # ---- the table --------------------------------------------------------------------------------------------------------
 
 def main(words):

@@ -77,7 +77,9 @@ def digest(f):
     other = big.clone()
     other[30, 20] += 1e-3
     last = t([0.5, 0.25])
-    names = getattr(getattr(f, '__code__', None), 'co_names', ())
+    def named(code): # what a function names, or one inside it
+        return {*code.co_names}.union(*(named(c) for c in code.co_consts if hasattr(c, 'co_names')))
+    names = named(f.__code__) if hasattr(f, '__code__') else ()
     def given(state):
         got = f(state)
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -139,7 +141,6 @@ def needed(f):
         (6, 'steps model epochs rate python', ['model', 'steps|epochs', 'epochs|rate', 'python'], {'python': 1e-8})]:
         groups = list(groups)
         values = dict(zip(names.split(), 'state of a fit that was here'.split()))
-        same = {alt: values[group.split('|')[0]] for group in groups for alt in group.split('|')}
         for group in groups:  # parts that say the same have the same value
             for alt in group.split('|'): values[alt] = 'x' if '|' in group else values[alt]
         resume = unknown_fit(seed, groups, weight)
@@ -154,7 +155,7 @@ def needed(f):
         for group in groups:
             alts = group.split('|')
             if set(alts) & set(got): continue
-            refuse(len(alts) > 1, f'{" and ".join(alts)} say the same thing: each can be left out, but not both')
+            refuse(len(alts) > 1, f'{" and ".join(alts)} say the same thing: each can be left out, but not {"both" if len(alts) == 2 else "all of them"}')
             refuse(group in weight, f'without {group} the end is nearly the same, but not to the last bit')
         refuse(short(got), f'of {", ".join(values)} you keep {brief(got)}, and with these the end is another')
         for name in got:
@@ -175,7 +176,7 @@ def Rows(f):
         refuse(any(a == b for a, b in itertools.combinations(epochs, 2)), 'the same order in each epoch')
         refuse(numbers(f(n, 3)) != epochs[0], 'two of the same seed deal in different orders')
         refuse(numbers(f(n, 4)) == epochs[0], 'the same order for each seed')
-        for epoch, k in itertools.product((0, 2), (0, 1, 4, n-1, n)):
+        for epoch, k in itertools.product((0, 2), (0, 3, n-1, n)):
             rows = f(n, 3)
             for _ in range(epoch): numbers(rows)
             loop = iter(rows)
@@ -231,4 +232,4 @@ def how_often(f):
         refuse(1 < measured < 100, f'{here}a share is between 0 and 1, not {measured:g}')
         refuse(abs(measured/lost - 1) > 0.1, f'{here}what you measured is {measured:.2%}, and with your interval it is {lost:.2%} in the long run. Are the times between crashes exponential, and enough of them?')
         refuse(abs(predicted/lost - 1) > 0.2, f'{here}you predict that {predicted:.2%} are lost, and it is {lost:.2%}. Both are lost: the waiting for the disk, and the work since the last file')
-    return 'at the best interval, waiting for the disk costs as much as the crashes do, and a third more or less hardly matters'
+    return 'at the best interval, waiting for the disk costs as much as the crashes do, and an interval a third longer or shorter adds less than a tenth to the loss'

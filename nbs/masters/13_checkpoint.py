@@ -243,7 +243,9 @@ def digest(f):
     other = big.clone()
     other[30, 20] += 1e-3
     last = t([0.5, 0.25])
-    names = getattr(getattr(f, '__code__', None), 'co_names', ())
+    def named(code): # what a function names, or one inside it
+        return {*code.co_names}.union(*(named(c) for c in code.co_consts if hasattr(c, 'co_names')))
+    names = named(f.__code__) if hasattr(f, '__code__') else ()
     def given(state):
         got = f(state)
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -306,7 +308,8 @@ def go_on(parts):
     return w
 
 parts = dict(weights=torch.ones(3), momentum=-torch.ones(3), epochs=2, steps=10,
-             noise=torch.Generator().manual_seed(5).get_state(), lr=0.05, losses=[3., 2.])
+             noise=torch.Generator().manual_seed(5).get_state(),
+             lr=0.05, losses=[3., 2.])
 go_on(parts), go_on({})
 
 # %% solution
@@ -413,7 +416,8 @@ class Rows:
         return dict(seed=self.seed, epoch=self.epoch, dealt=self.dealt)
     def load_state_dict(self, state): # from `state_dict`
         "Go on from there."
-        self.seed, self.epoch, self.dealt = state['seed'], state['epoch'], state['dealt']
+        self.seed, self.epoch = state['seed'], state['epoch']
+        self.dealt = state['dealt']
 
 # %% wrong: last row that was dealt comes again
 class Rows:
@@ -501,7 +505,7 @@ def Rows(f):
         refuse(any(a == b for a, b in itertools.combinations(epochs, 2)), 'the same order in each epoch')
         refuse(numbers(f(n, 3)) != epochs[0], 'two of the same seed deal in different orders')
         refuse(numbers(f(n, 4)) == epochs[0], 'the same order for each seed')
-        for epoch, k in itertools.product((0, 2), (0, 1, 4, n-1, n)):
+        for epoch, k in itertools.product((0, 2), (0, 3, n-1, n)):
             rows = f(n, 3)
             for _ in range(epoch): numbers(rows)
             loop = iter(rows)

@@ -289,6 +289,7 @@ def spread(f):
             'as if all ranks had equally many rows': lambda *a: _spread(*a, even=True),
             'you left out how far the ranks\' means lie apart': lambda *a: _spread(*a, apart=False),
             'a mean of the deviations: deviations don\'t add up, their squares do': deviations,
+            'deviations don\'t add up, their squares do; and a rank with more rows counts more': lambda r, m, s: (m.double().mean(), s.double().mean()),
             'you left out how far each rank\'s rows spread around its mean': lambda r, m, s: _spread(r, m, 0*s),
             'that is the variance; its root is wanted': lambda *a: (_spread(*a)[0], _spread(*a)[1]**2),
             'divided by n − 1': lambda r, m, s: (_spread(r, m, s)[0], _spread(r, m, s)[1]*(sum(r)/max(sum(r) - 1, 1))**0.5),

@@ -394,7 +394,7 @@ def needed(f):
 
 # %% [markdown]
 # ## 4. Rows that go on
-# (Twenty-five minutes.) To go on in the middle of an epoch, `resume` reads batches for nothing. An order with a memory needn't. Write a sampler that deals each row once in an epoch, in another order each time, and that can tell at any moment where it is. The state is a small dict of whole numbers, as small for a million rows as for ten. A sampler that loads it, made with any seed, deals the *rest* of that epoch when it's iterated next, and then the epochs that would have come. It draws from no generator but its own.
+# (Twenty-five minutes.) To go on in the middle of an epoch, `resume` reads batches for nothing. If the order of the rows could tell where it is, it wouldn't have to. Write a sampler that deals each row once in an epoch, in another order each time, and that has a state at any moment. The state is a small dict of whole numbers, as small for a million rows as for ten. A sampler that loads it, made with any seed, deals the *rest* of that epoch when it's iterated next, and then the epochs that would have come. It draws from no generator but its own.
 # <details><summary>Hint</summary>
 #
 # The order is a function of two numbers, so you needn't keep it. A row is dealt when it's handed out: is it counted by then?

@@ -4,12 +4,10 @@
 
 # %%
 import math, torch
-from minisgd.parallel import exchange_time
 from minisgd.checks.parallel import check
 
 # %% check
 import copy, math, torch
-from ..parallel import exchange_time
 
 def gen(seed): return torch.Generator().manual_seed(seed)
 
@@ -429,7 +427,7 @@ def may_come_first(f):
 
 # %% [markdown]
 # ## 5. One machine too many (open)
-# (Forty minutes.) In the notebook, a thousand machines arrived 17 times as fast, and they used a tree. Stay with the ring, on its `2*(p - 1)` messages, and a large enough number of machines is *slower* than fewer. Predict the number that arrives first, by a formula: from $t_0$, $r$, bytes, α, β, the rows of a machine and the critical batch. Then measure: try all numbers up to a hundred thousand. (Time is steps times seconds of a step: $\left(\frac1{p\,b}+\frac1B\right)\left(t_0+\frac br+\text{ring}(p)\right)$, for each row of all.)
+# (Forty minutes.) In the notebook, a thousand machines arrived 17 times as fast, and they used a tree. Stay with the ring and its $2(p-1)$ messages, and at some number of machines each further one makes it *slower*. Predict the number that arrives first, by a formula: from $t_0$, $r$, bytes, α, β, the rows of a machine and the critical batch. Then measure: try all numbers up to a hundred thousand, with `arrival`. (Time is steps times seconds of a step: $\left(\frac1{p\,b}+\frac1B\right)\left(t_0+\frac br+\text{ring}(p)\right)$, for each row of all.)
 #
 # Four times the critical batch: how many times as many machines? And would you have thought that the number of *rows* to train on plays no part?
 # <details><summary>Hint</summary>
@@ -440,7 +438,7 @@ def may_come_first(f):
 # %%
 def arrival(p, t0, rate, nbytes, alpha, beta, bs, critical):
     "Seconds for each row of all, on `p` machines with a ring."
-    ring, _ = exchange_time(p, nbytes, alpha, beta)
+    ring = 2*(p - 1)*(alpha + beta*nbytes/p)
     return (1/(p*bs) + 1/critical)*(t0 + bs/rate + ring)
 
 net = dict(t0=3.6e-3, rate=8400, nbytes=7.45e6, alpha=5e-5, beta=8e-10, bs=512)
@@ -495,7 +493,7 @@ def most_useful(f):
         (3.6e-3, 8400., 7.45e6, 5e-5, 8e-10, 512, 1e4), (3.6e-3, 8400., 7.45e6, 5e-5, 8e-10, 512, 4e4),
         (1e-3, 2e4, 4e8, 1e-4, 1e-9, 64, 2e5), (5e-4, 1e4, 1.6e5, 2e-5, 1e-9, 64, 1e6)]:
         args = dict(t0=t0, rate=rate, nbytes=nbytes, alpha=alpha, beta=beta, bs=bs, critical=critical)
-        def seconds(p): return (1/(p*bs) + 1/critical)*(t0 + bs/rate + exchange_time(p, nbytes, alpha, beta)[0])
+        def seconds(p): return (1/(p*bs) + 1/critical)*(t0 + bs/rate + 2*(p - 1)*(alpha + beta*nbytes/p))
         guess = math.sqrt((t0 + bs/rate + 2*beta*nbytes)*critical/(2*alpha*bs))
         best = min(range(1, int(3*guess) + 10), key=seconds)
         got = f(**args)

@@ -5,17 +5,15 @@
 # %% auto #0
 __all__ = ['GENERATORS', 'LEAVES', 'get_state', 'set_state', 'write_state', 'read_state', 'same', 'Checkpoint', 'stateful']
 
-# %% ../nbs/13_checkpoint.ipynb #cf9f5a67
-import builtins, dis, gc, hashlib, io, json, os, random, sys, uuid
+# %% ../nbs/13_checkpoint.ipynb #f3abf19d
+import hashlib, io, json, os, random, uuid
+import numpy as np, torch
 from copy import deepcopy
 from functools import partial
 from operator import length_hint
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
-import numpy as np, torch
-from fastcore.basics import listify, patch
 from numpy.random import BitGenerator, Generator, RandomState, SeedSequence
-from torch.utils.data import DataLoader
+from fastcore.basics import listify, patch
 from .sources import need
 from .learner import Callback, Learner, ParamScheduler, Recorder, cos_cycle
 
@@ -34,7 +32,7 @@ def get_state(x):
         case ParamScheduler(): return {k: numbers(f) for k, f in x.scheds.items()}
         case _: return x.state_dict()
 
-# %% ../nbs/13_checkpoint.ipynb #a478776d
+# %% ../nbs/13_checkpoint.ipynb #14a1daa2
 def set_state(x, state):
     "Let `x` go on from a copy of `state`."
     state = deepcopy(state)
@@ -46,8 +44,6 @@ def set_state(x, state):
         case ParamScheduler(): x.scheds = {
             k: partial(cos_cycle, *v) if v else x.scheds[k] for k, v in state.items()}
         case _: x.load_state_dict(state)
-
-# %% ../nbs/13_checkpoint.ipynb #a2400a7d
 @patch
 def state_dict(self:Learner):
     "The states of all its parts, by name."
@@ -74,15 +70,14 @@ def read_state(path):
          f'{path} is damaged, or no checkpoint')
     return torch.load(io.BytesIO(blob[32:]), weights_only=True, map_location='cpu')
 
-# %% ../nbs/13_checkpoint.ipynb #1bdb1b2d
+# %% ../nbs/13_checkpoint.ipynb #197f2851
 def same(a, b):
-    "Are two states equal, to the last bit, in their types too, and without a nan?"
+    "Are two states equal, in their types too, and without a nan in a tensor?"
     if type(a) != type(b): return False
     if torch.is_tensor(a): return a.dtype == b.dtype and a.cpu().equal(b.cpu())
-    if isinstance(a, dict): return a.keys() == b.keys() and same(
-        [*a.values()], [b[name] for name in a])
-    if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(same, a, b))
-    return a is b or a == b
+    if isinstance(a, (list, tuple)): a, b = dict(enumerate(a)), dict(enumerate(b))
+    if not isinstance(a, dict): return a is b or a == b
+    return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
 
 # %% ../nbs/13_checkpoint.ipynb #41338461
 @patch
@@ -104,25 +99,25 @@ def load_state_dict(self:Learner, state,
         for x, old in before: set_state(x, old)
         raise
 
-# %% ../nbs/13_checkpoint.ipynb #16c4811d
+# %% ../nbs/13_checkpoint.ipynb #4ce3f041
 class Checkpoint(Callback):
     "Keeps a file with all that the rest of a fit depends on, for `learn.resume`."
     def __init__(self, path,    # of the file
                  every:int=1,   # epochs from one writing to the next,
-                 unit='epoch'): # or 'step': steps of an epoch; and at its start
+                 unit='epoch'): # or 'step': at each epoch's start, then steps
         need(every >= 1 and unit in ('epoch', 'step'), f'{every=}, {unit=}')
         self.path, self.every, self.unit = path, every, unit
     def save(self, epoch, step): # so many epochs are done, and steps of the next one
         learn, parts = self.learn, self.learn.state_dict()
         self.names = self.names or {*parts}
-        new = parts.keys() ^ self.names
+        new = self.names ^ parts.keys()
         need(not new, f'came or went since the fit began: {new}')
         need(same(parts, parts), f'a nan: {self.path} stays as it is')
         write_state(dict(n_epoch=learn.n_epoch, epoch=epoch, step=step, parts=parts,
             start=self.start, pct_train=learn.pct_train, every=self.every,
             unit=self.unit, batches=length_hint(learn.dls.train)), self.path)
 
-# %% ../nbs/13_checkpoint.ipynb #dd3e8bfc
+# %% ../nbs/13_checkpoint.ipynb #c65b12ff
 @patch
 def before_fit(self:Checkpoint): # to the end of the queue
     learn, self.names = self.learn, None
@@ -132,9 +127,10 @@ def before_train(self:Checkpoint):
     learn, parts = self.learn, stateful(self.learn).items()
     self.start = {k: get_state(x) for k, x in parts if isinstance(x, GENERATORS)}
     due = self.unit == 'step' or learn.epoch % self.every == 0
-    if due and 'one_batch' not in vars(learn): self.save(learn.epoch, 0)
+    going_by = 'one_batch' in vars(learn) # batches that were trained on: see below
+    if due and not going_by: self.save(learn.epoch, 0)
 @patch
-def after_batch(self:Checkpoint): # the last one is left to the next before_train
+def after_batch(self:Checkpoint):
     learn, step = self.learn, self.learn.iter + 1
     due = learn.training and self.unit == 'step' and step % self.every == 0
     if due and step < learn.n_iter: self.save(learn.epoch, step)
@@ -161,7 +157,7 @@ class _Again(Callback):
         self.learn.remove_cb(self)
     def after_fit(self): vars(self.learn).pop('one_batch', None)
 
-# %% ../nbs/13_checkpoint.ipynb #8052a153
+# %% ../nbs/13_checkpoint.ipynb #23a20218
 @patch
 def resume(self:Learner, path, # of the file
            cbs=None):          # the fit's other callbacks
@@ -171,10 +167,15 @@ def resume(self:Learner, path, # of the file
     state['before'] = [(x, deepcopy(get_state(x))) for x in stateful(self).values()]
     def lacks(kind): return not any(isinstance(cb, kind) for cb in self.cbs + cbs)
     cycle = state['parts'].get('ParamScheduler', {0: None}).values() # None: not ours
-    first = [ParamScheduler({})]*(all(cycle) and lacks(ParamScheduler))
-    last = [Checkpoint(path, state['every'], state['unit'])]*lacks(Checkpoint)
-    cbs = [*first, *cbs, _Again(state), *last]
+    if all(cycle) and lacks(ParamScheduler): cbs = [ParamScheduler({}), *cbs]
+    cbs = [*cbs, _Again(state)]
+    if lacks(Checkpoint): cbs.append(Checkpoint(path, state['every'], state['unit']))
     self.fit(state['n_epoch'], cbs=cbs, start_epoch=state['epoch'])
+
+# %% ../nbs/13_checkpoint.ipynb #a67318e0
+import builtins, dis, gc, sys
+from types import CodeType, FunctionType, ModuleType
+from torch.utils.data import DataLoader
 
 # %% ../nbs/13_checkpoint.ipynb #27b37bab
 def _library(x): # is this function, class or module one of Python's, or installed?
@@ -191,7 +192,7 @@ def _held(x): # what x refers to; of a function's globals, those that it names
     return [x.__closure__, x.__defaults__, x.__kwdefaults__, vars(x)] + [
         x.__globals__[name] for name in names if name in x.__globals__]
 
-# %% ../nbs/13_checkpoint.ipynb #ae93a547
+# %% ../nbs/13_checkpoint.ipynb #ee6c97e2
 LEAVES = str, bytes, int, float, torch.Tensor, np.ndarray, CodeType, Learner
 def _walk(learn): # all that a learner refers to, each with the name of what holds it
     roots = learn.cbs, learn.metrics, learn.loss_func, learn.dls, learn.opt, learn.model

@@ -29,13 +29,13 @@ def total(x, how=dist.all_reduce):
     told = how(x := x*(dist.get_rank() + 1))
     return x, told
 
-# %% ../nbs/14_parallel.ipynb #accf16a4
+# %% ../nbs/14_parallel.ipynb #71110971
 START = os.environ.get('MINISGD_START') or (
     'forkserver' if 'forkserver' in mp.get_all_start_methods() else 'spawn')
 
 def _join(rank, p, folder, job):
     signal.signal(signal.SIGINT, signal.SIG_DFL) # Ctrl-C ends us even while we wait,
-    end = lambda: (mp.parent_process().join(), os._exit(1)) # and so does our parent's end
+    end = lambda: (mp.parent_process().join(), os._exit(1)) # and our parent's end
     threading.Thread(target=end, daemon=True).start()
     torch.set_num_threads(1)
     try:
@@ -155,7 +155,7 @@ def _strangers(): # a model that each rank seeds differently
     torch.manual_seed(dist.get_rank())
     same_everywhere(checksum(Linear(784, 10)), 'model')
 
-# %% ../nbs/14_parallel.ipynb #8e903123
+# %% ../nbs/14_parallel.ipynb #71ba41db
 class DataParallel(Callback):
     "Trains a learner on all ranks as on one: each takes its part of every batch."
     orders = () # of the loaders, while ours are in their place
@@ -166,7 +166,8 @@ class DataParallel(Callback):
         same_everywhere(checksum(learn.model), 'model')
         same_everywhere((len(train), seed), 'loader or seed')
         self.orders = [(dl, dl.order) for dl in learn.dls if dl]
-        self.bs, train.order = train.batch_sampler.batch_size, Shard(train.batch_sampler)
+        self.bs = train.batch_sampler.batch_size
+        train.order = Shard(train.batch_sampler)
         if valid: valid.order = BatchSampler(Shard(valid.sampler), valid.batch_size)
         if rank: learn.logger = noop # rank 0 prints, and writes
         for cb in learn.cbs:
@@ -189,7 +190,7 @@ class DataParallel(Callback):
         for dl, order in self.orders: dl.order = order
         self.orders = ()
 
-# %% ../nbs/14_parallel.ipynb #15fe82ef
+# %% ../nbs/14_parallel.ipynb #7a3339bc
 class Life(Callback):
     "Counts the steps of this process, and may kill it after one of them."
     def __init__(self, die): self.die, self.steps = die, 0
@@ -206,9 +207,10 @@ def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the
     torch.manual_seed(0)
     model, n = Sequential(Linear(784, 50), ReLU(), Linear(50, 10)), rows//5
     train_ds, valid_ds = Dataset(x[:rows], y[:rows]), Dataset(x_valid[:n], y_valid[:n])
-    dls, life = get_dls(train_ds, valid_ds, bs, torch.Generator().manual_seed(0)), Life(die)
-    learn = Learner(dls, model, cross_entropy, partial(SGD, momentum=0.9),
-                    metrics=accuracy, cbs=[DataParallel(), life])
+    generator, life = torch.Generator().manual_seed(0), Life(die)
+    learn = Learner(get_dls(train_ds, valid_ds, bs, generator), model, cross_entropy,
+                    partial(SGD, momentum=0.9), metrics=accuracy,
+                    cbs=[DataParallel(), life])
     start, keep = time.perf_counter(), file and Checkpoint(file, 10, unit='step')
     with learn.no_logging():
         if file and Path(file).exists(): learn.resume(file)
@@ -217,18 +219,18 @@ def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the
     rate = done/(time.perf_counter() - start)
     return learn.recorder.values, checksum(model), life.steps, rate
 
-# %% ../nbs/14_parallel.ipynb #7d978684
+# %% ../nbs/14_parallel.ipynb #d3a058c5
 def seconds_of(f, repeat=20):
-    "The median of some calls, each begun by all ranks together, after one to warm up."
+    "Of calls that all ranks begin together: the seconds of one in the fastest quarter."
     def once(): return dist.barrier(), time.perf_counter(), f(), time.perf_counter()
     seconds = [end - start for _, start, _, end in [once() for _ in range(repeat + 1)]]
-    return sorted(seconds[1:])[repeat//2]
+    return sorted(seconds[1:])[repeat//4]
 
 def exchange_seconds(sizes):
     "Seconds of the exchange of so many numbers, for each of the sizes."
     return [seconds_of(partial(all_reduce_grads, [], 1, torch.zeros(n))) for n in sizes]
 
-# %% ../nbs/14_parallel.ipynb #7bcc638a
+# %% ../nbs/14_parallel.ipynb #2d631696
 def step_time(b, p, t0, rate,       # rows, processes; seconds + rows a second of one
               alpha, beta, nbytes): # of an exchange: seconds, seconds a byte, bytes
     "Seconds of a step on `b` rows that `p` processes share."
@@ -241,10 +243,10 @@ def break_even(p, t0, rate, alpha, beta, nbytes):
 def step_seconds(model, sizes, exchange=noop): # 784 to 10; rows on all ranks together
     "Measured seconds of a training step, for each of the sizes."
     data = [(torch.randn(b, 784), torch.randint(10, (b,))) for b in sizes]
-    step = partial(train_parallel, model, opt_func=partial(SGD, lr=0.01), exchange=exchange)
-    return [seconds_of(partial(step, [batch])) for batch in data]
+    opt = partial(SGD, lr=0.01)
+    return [seconds_of(lambda: train_parallel(model, [xy], opt, exchange)) for xy in data]
 
-# %% ../nbs/14_parallel.ipynb #13054dd4
+# %% ../nbs/14_parallel.ipynb #4a13eea0
 @call_parse
 def main(processes:int=2, # how many; `torchrun` knows it
          epochs:int=2, rows:int=50000, batch:int=2048, # batch: on all together
@@ -258,12 +260,12 @@ def main(processes:int=2, # how many; `torchrun` knows it
                      f'{many:,.0f} on {processes}')
     torch.set_num_threads(1)
     store, rank, p = next(dist.rendezvous('env://')) # where torchrun lets us meet;
-    life = os.environ['TORCHELASTIC_RESTART_COUNT'] # but don't call the dead of the last
+    life = os.environ['TORCHELASTIC_RESTART_COUNT'] # don't call the dead
     store = dist.PrefixStore(life, store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
     die = die if (life, rank) == ('0', p - 1) else None
     values, weights, steps, rate = train_mnist(*job, checkpoint, die)
-    if rank == 0: print(f'{steps} steps, {rate:,.0f} rows per second, weights {weights}')
+    if rank == 0: print(f'{steps} steps, {rate:,.0f} rows a second, weights {weights}')
     dist.destroy_process_group()
 
 # %% ../nbs/14_parallel.ipynb #4369f9e9

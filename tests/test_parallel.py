@@ -145,15 +145,24 @@ def test_batch_norm_sees_its_own_rows(p):
 
 # ---- a learner ------------------------------------------------------------------------------------------------------------
 
+class Shares(Callback):
+    "How many rows of the validation each rank has seen."
+    rows = 0
+    def before_validate(self): self.rows = 0
+    def after_batch(self): self.rows += 0 if self.learn.training else len(self.learn.yb)
+
+
 def fit(opt_func, bs, norm=False, cycle=True, generator=True):
     "What a rank can tell of two epochs on 205 rows, validated on 77."
     torch.manual_seed(1)
     train, valid = Dataset(*blobs(205, 1, torch.double)), Dataset(*blobs(77, 2, torch.double))
     dls = get_dls(train, valid, bs, seeded(4) if generator else None)
-    learn = Learner(dls, small(norm, torch.double), cross_entropy, opt_func, metrics=accuracy, cbs=DataParallel())
+    learn = Learner(dls, small(norm, torch.double), cross_entropy, opt_func, metrics=accuracy, cbs=[DataParallel(), shares := Shares()])
     with learn.no_logging(): learn.fit_one_cycle(2, 0.05) if cycle else learn.fit(2, 0.05)
-    assert learn.dls is dls
-    if parallel.rank_and_size()[0] == 0: assert learn.validate() == pytest.approx(learn.recorder.values[-1][1:])   # alone
+    assert dls.train.order is dls.train.batch_sampler and dls.valid.order is dls.valid.batch_sampler
+    rank, p = parallel.rank_and_size()
+    assert shares.rows == len(range(rank, 77, p)) and sum(b[-1] for b in learn.recorder.batches) == 77
+    if rank == 0: assert learn.validate() == pytest.approx(learn.recorder.values[-1][1:])   # alone
     return learn.recorder.values, learn.recorder.losses, learn.recorder.lrs, learn.model.state_dict()
 
 
@@ -327,14 +336,15 @@ def test_however_processes_are_started(start):
 
 def test_torchrun_restarts_to_the_same_digits(tmp_path):
     epochs, batch, die = 3, 250, 100    # of 3*37 steps; an epoch's last batch has 50 rows
-    values, weights, _ = launch(train_mnist, 1, epochs, 9050, batch)[0]
+    values, weights, steps, _ = launch(train_mnist, 1, epochs, 9050, batch)[0]
     expected = launch(train_mnist, 3, epochs, 9050, batch)
-    assert len({e[1] for e in expected}) == 1 and expected[0][1] != weights
+    assert len({e[1] for e in expected}) == 1 and expected[0][1] != weights and steps == 3*37
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '3', '--max-restarts', '1', '-m', 'minisgd.parallel',
                '--epochs', str(epochs), '--rows', '9050', '--batch', str(batch), '--die', str(die), '--checkpoint', str(tmp_path/'fit')]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0 and 'exitcode: -9' in run.stderr, run.stderr
     assert run.stdout.split()[-1] == expected[0][1]
+    assert run.stdout.startswith('17 steps, '), 'of 111, 37*2 + 20 were in the file'
     assert [p.name for p in tmp_path.iterdir()] == ['fit']
 
 

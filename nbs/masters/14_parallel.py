@@ -92,6 +92,8 @@ def merge(f):
             'that is a mean of means: a rank with more rows has more to say': lambda g, r: _merge(g, r, weigh=False),
             'a mean of means, and only among those that have it': lambda g, r: _merge(g, r, weigh=False, among=True),
             'what is None on all ranks stays None: an optimizer would let it decay, or move it by its momentum': lambda g, r: [torch.zeros(()) if m is None else m for m in _merge(g, r)],
+            'each rank\'s gradient is a mean over its rows: times its rows, before you add it': lambda g, r: [None if m is None else m*len(r)/sum(r) for m in _merge(g, r, weigh=False)],
+            'one rank without it, and it is None for all: that rank\'s gradient is zero': lambda g, r: [None if any(x is None for x in those) else m for m, those in zip(_merge(g, r), zip(*g))],
             'the sum where a mean was asked': lambda g, r: _merge(g, r, whole=False)})
     return 'so ranks have to agree on the places in the message; PyTorch\'s way is the option `find_unused_parameters`'
 

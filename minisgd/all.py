@@ -21,5 +21,6 @@ from .batch_size import *
 from .files import *
 from .resnet import *
 from .checkpoint import *
+from .parallel import *
 
 __all__ = [name for name in globals() if not name.startswith('_')]

@@ -80,9 +80,10 @@ def test_links_of_a_sheet_lead_somewhere(master):
             assert (ROOT/'nbs/exercises'/link).exists(), link
 
 
-def test_each_sheet_has_its_notebook_and_is_linked_there():
+def test_every_notebook_has_its_sheet_and_links_it():
     sheets = {p.stem for p in make.MASTERS}
     for folder in 'exercises', 'solutions': assert sheets == {p.stem for p in (ROOT/'nbs'/folder).glob('*.ipynb')}
+    assert sheets == {p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb')}
     for stem in sheets: assert f'](exercises/{stem}.ipynb)' in (ROOT/f'nbs/{stem}.ipynb').read_text(encoding='utf-8')
 
 

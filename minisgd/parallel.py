@@ -244,7 +244,8 @@ def step_seconds(model, sizes, exchange=noop): # 784 to 10; rows on all ranks to
     "Measured seconds of a training step, for each of the sizes."
     data = [(torch.randn(b, 784), torch.randint(10, (b,))) for b in sizes]
     opt = partial(SGD, lr=0.01)
-    return [seconds_of(lambda: train_parallel(model, [xy], opt, exchange)) for xy in data]
+    def step(xy): train_parallel(model, [xy], opt, exchange)
+    return [seconds_of(partial(step, xy)) for xy in data]
 
 # %% ../nbs/14_parallel.ipynb #4a13eea0
 @call_parse

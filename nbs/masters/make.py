@@ -71,6 +71,10 @@ def run(nb, folder):
         cell.execution_count = None
         cell.metadata.pop('execution', None)
         cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']  # where data came from
+        for first, second in zip(cell.outputs[-2::-1], cell.outputs[:0:-1]): # a print may come in pieces
+            if first.get('name') == second.get('name') == 'stdout':
+                first.text += second.text
+                cell.outputs.remove(second)
         for out in cell.outputs:
             if 'execution_count' in out: out['execution_count'] = None
     nb.metadata.pop('language_info', None)

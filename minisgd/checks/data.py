@@ -50,6 +50,7 @@ def honest(f):
             'the images are taken out, but you divided by all': share(right & new),
             'an image with the same numbers in other places is another image': share(right[~same]),
             'different images may have the same sum': share(right[~torch.isin(valid.sum(1), train.sum(1))]),
+            'each of its pixels occurs somewhere, but the whole image has to': share(right[~torch.isin(valid, train).all(1)]),
             'it compares images in the same place only, and they may be anywhere': share(right[placed]),
             'that is the accuracy on those it has met': share(right[~new]),
             'that is how many it has not met': share(new),
@@ -58,7 +59,7 @@ def honest(f):
         refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     train = torch.tensor([[0., 0.], [0., 1.], [1., 0.]])
     valid = torch.tensor([[0., 1.], [1., 1.], [1., 0.], [.5, 0.], [.5, .5], [0., .5]])
-    compare(train, valid, torch.tensor([1, 0, 1, 1, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
+    compare(train, valid, torch.tensor([1, 1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
     for seed, n, m, known, k in (1, 60, 50, 20, 49), (2, 40, 90, 30, 784), (3, 30, 30, 0, 4):
         g = torch.Generator().manual_seed(seed)
         train, fresh = [torch.randint(256, (size, k), generator=g)/255 for size in (n, m - known)]
@@ -170,7 +171,7 @@ def luck(f):
         for name, share in ('predicted', predicted), ('measured', measured):
             refuse(not 0 <= share <= 1, f'{here}{name} {share:.4g}; a share is wanted, from 0 to 1, and this is how many, not what share')
         refuse(models > 1 and abs(measured - 0.1) < deviation/2, f'{here}you measured {measured:.3f}, which is the average of all models, or of the winner on other digits; the winner alone is wanted, on the digits it won by')
-        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the best of the {models} models in each contest, at {digits} digits; then the mean over a hundred contests or more)')
+        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the best of all models in each contest, at {digits} digits; then the mean over a hundred contests or more)')
         refuse(models > 1 and predicted == measured, f'{here}the same number twice; one is predicted, and the other measured')
         refuse(models > 1 and abs(predicted - truth + 1/digits) < 1e-3/digits, f'{here}you predicted {predicted:.3f}, one digit too few: does your sum begin at 0?')
         refuse(abs(predicted - truth) > deviation, f'{here}what you predicted for them is {predicted:.3f}, and it is {truth:.3f}: more than a deviation of one guesser off')

@@ -117,6 +117,7 @@ def walk(f):
             'the start is missing': lambda *a: _walk(*a)[1:],
             'the last point is missing': lambda *a: _walk(*a)[:-1],
             'it stops where the slope is zero, and `steps`+1 points are promised': lambda *a: _walk(*a)[:2],
+            'all points are one and the same tensor, which each step changes': lambda *a: [_walk(*a)[-1]]*(a[-1] + 1),
             'only the last point; all of them are wanted': lambda *a: _walk(*a)[-1],
             'the rate is missing: each step is the whole slope': lambda s, w, lr, n: _walk(s, w, 1, n),
             'a step of `lr` whatever the slope': lambda s, w, lr, n: _walk(lambda w: 1 if s(w) > 0 else -1, w, lr, n)})
@@ -194,7 +195,7 @@ def curvatures(f):
 
 # %% solution
 def rates(curvatures # a tensor of curvatures
-         ):          # a tensor of as many learning rates
+         ):          # as many learning rates, a tensor
     "Learning rates that reach the bottom of a bowl, one step for each."
     return 1/curvatures
 
@@ -309,7 +310,7 @@ def swing(f):
             ('once around is 2π', 1/math.sqrt(k)),
             ('a longer rate makes it swing faster, and so does a sharper bend', 2*math.pi*math.sqrt(k)),
             ('the rate is missing: the time is counted in steps', 2*math.pi/math.sqrt(curvature)),
-            ('the curvature is missing', 2*math.pi/math.sqrt(lr))]: refuse(near(wrong), f'{here}{words}{said}')
+            ('the curvature is missing', 2*math.pi/math.sqrt(lr)), ('the steps first, please', 4/curvature)]: refuse(near(wrong), f'{here}{words}{said}')
         refuse(not near(right), f'{here}not so{said}')
         refuse(alike(limit, 2/curvature, 1e-3), f'{here}2/λ is the limit of honest descent. Try `forgetful` just above it')
         refuse(alike(limit, 1/curvature, 1e-3), f'{here}1/λ is the best rate of honest descent. Try `forgetful` just above it')
@@ -405,7 +406,7 @@ def half_standardised(f):
 
 # %% [markdown]
 # ## 6. When does it show? (open)
-# (Half an hour.) At the rate 1 the loss of airfoil fell for six steps, and rose a thousandfold only much later. From any start `w`, and at any rate past the limit, predict from curvatures and directions *at which step the loss first exceeds 1*. (Before the first step is step 0.) Then run `gd` and measure. Return both. `check` measures too, from zero and from three other starts; your prediction may be fifteen steps off.
+# (Half an hour.) At the rate 1 the loss of airfoil fell for six steps, and rose a thousandfold only much later. From any start `w`, and at any rate past the limit, predict from curvatures and directions *at which step the loss first exceeds 1*. (The start is step 0.) Then run `gd` and measure. Return both. `check` measures too, from zero and from three other starts; your prediction may be fifteen steps off.
 #
 # Can you predict it without adding up all five directions?
 
@@ -480,7 +481,8 @@ def shows_at(f):
         refuse(not math.isfinite(got[0]), f'your prediction is {got[0]}')
         refuse(got[0] != round(got[0]), f'you predicted {got[0]:.4g}, and a step is a whole number: which is the first one past it?')
         for words, wrong in [] if got[1] == at else [
-            ('you count from one, and the start is step 0', at + 1), ('half the mean squared error, please', first(w, lr, 0.5)),
+            ('you count from one, and the start is step 0', at + 1), ('that is the last step that does not exceed 1', at - 1),
+            ('half the mean squared error, please', first(w, lr, 0.5)), ('half the mean squared error, please, in the steps, too', first(w, 2*lr, 0.5)),
             ('where does your model start?', first(torch.zeros_like(w), lr)), (f'the rate here is {lr:g}', first(w, 1.))]:
             refuse(got[1] == wrong, f'what you measured is step {got[1]:.0f}, and it is {at}: {words}')
         refuse(got[1] != at, f'what you measured is step {got[1]:.0f}; the loss first exceeds 1 at step {at}')

@@ -29,6 +29,8 @@ def worst_gap(f):
             'here `bs` divides `n`, or there is only one batch: no last batch is short': lambda n, bs: abs(1/math.ceil(n/bs) - (n % bs)/n),
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
+            'how many rows does the last batch hold? Not always one': lambda n, bs: 1/math.ceil(n/bs) - 1/n if n > bs and n % bs else 0,
+            'a row should count `1/n`, as the batches are not all full': lambda n, bs: (1 - (n % bs)/bs)/math.ceil(n/bs) if n > bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
             'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
@@ -77,6 +79,7 @@ def Patience(f):
             refuse(got == ends(up[:n], patience) and got != n, f'it does not look at {name!r}, or is `higher` the wrong way round?\n  {said}')
             refuse(got == ends(series, patience, previous=True), f'compare with the best so far, not with the epoch before\n  {said}')
             refuse(got == ends(series, patience, total=True), f'only epochs in a row count: a new best starts the waiting anew\n  {said}')
+            refuse(higher and got == ends(series, patience, best=0.), f'does your best begin at 0? A score below 0 never beats that\n  {said}')
             refuse(got == ends(series, patience, equal=True), f'an equal number is no better\n  {said}')
             refuse(got == n, f'it never ends this fit\n  {said}' if want < n - 1 else f'it comes an epoch too late\n  {said}')
             refuse(got == ends(series, patience, late=1), f'it comes an epoch too late\n  {said}')
@@ -130,6 +133,8 @@ def Clip(f):
             raise Wrong(said)
         norms = getattr(cb, 'norms', None)
         refuse(norms is None, 'it keeps no list `norms`')
+        refuse('norms' in vars(f), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
+        refuse(not norms and norm <= limit, 'a gradient within the limit has a length, too: note it in `norms`')
         refuse(len(norms) != 1, f'one step of training, then a validation: `norms` has {len(norms)} entries, not 1')
         refuse(norm > limit and alike(norms, [limit], 1e-4), f'`norms` should hold the length from before, and this is the one after it was cut: {brief([*norms])}, not [{norm:.6g}]')
         refuse(not alike([float(v) for v in norms], [norm], 1e-4), f'the length was {norm:.6g}, and `norms` is {brief([*norms])}')
@@ -187,6 +192,7 @@ def Peek(f):
         refuse(bad is not None or len(rows) < epochs, f'the row of an epoch is {brief(bad and bad[0])} instead of {brief(bad and bad[1])}: did your look go into the record?')
         refuse(peeked.recorder.losses != plain.recorder.losses or peeked.recorder.iters != plain.recorder.iters, 'the recorder holds other losses than without your look')
         model = peeked.model
+        refuse(any(isinstance(p[1], (list, tuple)) for p in seen), f'the second of each pair should be a number; `validate` returns a list. `seen` begins with {brief([*seen[:1]])}')
         for (step, loss), turn in zip(seen, turns):
             with torch.no_grad():
                 for p, was in zip(model.parameters(), spied.states[turn - 1]): p.copy_(was)
@@ -199,7 +205,14 @@ def Peek(f):
             refuse(alike(float(loss), nn.functional.mse_loss(model.eval()(x[20:]), y[20:]).item(), 1e-4), f'that is the loss before the step\n  {said}')
             refuse(loss in [b[0] for b in peeked.recorder.batches] or alike(float(loss), plain.recorder.losses[turn - 1], 1e-4), f'that is a loss of the training\n  {said}')
             raise Wrong(f'is it the validation loss, in evaluation mode?\n  {said}')
+        fit(peek, seed, bs, epochs)
+        refuse(not alike([p[0] for p in peek.seen[-len(turns):]], turns), f'steps count from 1 in each fit: a second one with the same object looked at steps {brief([p[0] for p in peek.seen[-len(turns):]])}; expected {brief(turns)}')
     return 'your plots may now have as many points as you like, and the results in them stay comparable'
+
+def loss_after(curvature, factor, lr, last): # of the step at rate `last`, as a multiple of the first loss
+    w = 1.
+    while lr < 1.001*last: w, lr = w*(1 - lr*curvature), lr*factor
+    return w*w
 
 def sweep(curvature, factor, lr, above): # the rate of the step after which `above(before, after)`
     w = 1.
@@ -222,8 +235,10 @@ def back_at(f):
             refuse(alike(measured/right, factor, 1e-4), f'that is the rate of the next step\n  {said}')
             refuse(alike(measured*factor/right, 1., 1e-4), f'that is the rate of the step before\n  {said}')
             refuse(alike(measured, sweep(curvature, factor, start, lambda before, after: after > before)), f'that is where the loss begins to rise. It has a long way up to where it began\n  {said}')
+            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.2g} times what it was at the start: not above it\n  {said}')
             refuse(alike(predicted/right, 1., 1e-4), f'the prediction comes first, then the measured rate\n  {said}')
             raise Wrong(said)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)
         refuse(off[-1] > math.log(1.5), f'nowhere near: back_at({curvature}, {factor}, {start}) predicts {predicted:.4g}, and {measured:.4g} was measured, {measured*curvature/2:.1f} times the limit')
+    refuse(max(off) < 1e-9, 'each prediction is just what was measured. Is there one number that, divided by the curvature, does without a sweep?')
     return f'your predictions are at most {math.expm1(max(off)):.0%} off; a tenth of that rate is about two thirds of the limit'

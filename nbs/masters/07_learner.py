@@ -53,6 +53,12 @@ def worst_gap(n, # rows to validate on
 # %% wrong: should count a little
 def worst_gap(n, bs): return 1/math.ceil(n/bs) if n % bs else 0
 
+# %% wrong: not all full
+def worst_gap(n, bs):
+    batches = math.ceil(n/bs)
+    last = n - (batches - 1)*bs
+    return (1 - last/bs)/batches if batches > 1 else 0
+
 # %% wrong: no last batch
 def worst_gap(n, bs): return 1/math.ceil(n/bs) - (n % bs)/n
 
@@ -72,6 +78,8 @@ def worst_gap(f):
             'here `bs` divides `n`, or there is only one batch: no last batch is short': lambda n, bs: abs(1/math.ceil(n/bs) - (n % bs)/n),
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
+            'how many rows does the last batch hold? Not always one': lambda n, bs: 1/math.ceil(n/bs) - 1/n if n > bs and n % bs else 0,
+            'a row should count `1/n`, as the batches are not all full': lambda n, bs: (1 - (n % bs)/bs)/math.ceil(n/bs) if n > bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
             'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
@@ -139,6 +147,17 @@ class Patience(Callback):
         self.best = min(self.best, now)
         if self.waited >= self.epochs: raise CancelFitException
 
+# %% wrong: below 0
+class Patience(Callback):
+    def __init__(self, name='valid_loss', epochs=3, higher=False):
+        self.name, self.epochs, self.higher = name, epochs, higher
+    def before_fit(self): self.best, self.waited = 0 if self.higher else math.inf, 0
+    def after_epoch(self):
+        now = self.learn.row[self.name]
+        better = now > self.best if self.higher else now < self.best
+        self.best, self.waited = (now, 0) if better else (self.best, self.waited + 1)
+        if self.waited >= self.epochs: raise CancelFitException
+
 # %% wrong: too late
 class Patience(Callback):
     def __init__(self, name='valid_loss', epochs=3, higher=False):
@@ -194,6 +213,7 @@ def Patience(f):
             refuse(got == ends(up[:n], patience) and got != n, f'it does not look at {name!r}, or is `higher` the wrong way round?\n  {said}')
             refuse(got == ends(series, patience, previous=True), f'compare with the best so far, not with the epoch before\n  {said}')
             refuse(got == ends(series, patience, total=True), f'only epochs in a row count: a new best starts the waiting anew\n  {said}')
+            refuse(higher and got == ends(series, patience, best=0.), f'does your best begin at 0? A score below 0 never beats that\n  {said}')
             refuse(got == ends(series, patience, equal=True), f'an equal number is no better\n  {said}')
             refuse(got == n, f'it never ends this fit\n  {said}' if want < n - 1 else f'it comes an epoch too late\n  {said}')
             refuse(got == ends(series, patience, late=1), f'it comes an epoch too late\n  {said}')
@@ -284,6 +304,17 @@ class Clip(Callback):
         self.norms.append(sum(g.square().sum() for g in grads).sqrt().item())
         for g in grads: g.clamp_(-self.max_norm, self.max_norm)
 
+# %% wrong: belongs to the class
+class Clip(Callback):
+    norms = []
+    def __init__(self, max_norm): self.max_norm = max_norm
+    def before_step(self):
+        grads = [p.grad for p in self.learn.model.parameters() if p.grad is not None]
+        norm = sum(g.square().sum() for g in grads).sqrt().item()
+        self.norms.append(norm)
+        if norm > self.max_norm:
+            for g in grads: g *= self.max_norm/norm
+
 # %% wrong: after it was cut
 class Clip(Callback):
     def __init__(self, max_norm): self.max_norm, self.norms = max_norm, []
@@ -333,6 +364,8 @@ def Clip(f):
             raise Wrong(said)
         norms = getattr(cb, 'norms', None)
         refuse(norms is None, 'it keeps no list `norms`')
+        refuse('norms' in vars(f), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
+        refuse(not norms and norm <= limit, 'a gradient within the limit has a length, too: note it in `norms`')
         refuse(len(norms) != 1, f'one step of training, then a validation: `norms` has {len(norms)} entries, not 1')
         refuse(norm > limit and alike(norms, [limit], 1e-4), f'`norms` should hold the length from before, and this is the one after it was cut: {brief([*norms])}, not [{norm:.6g}]')
         refuse(not alike([float(v) for v in norms], [norm], 1e-4), f'the length was {norm:.6g}, and `norms` is {brief([*norms])}')
@@ -357,7 +390,7 @@ def share_right(lr, cb=None):
 # ## 4. Peek, and leave no trace
 # (Forty minutes.) An epoch is long, and you'd like to see the validation loss after every 100 steps. First do it wrongly: write a callback that calls `self.learn.validate()` in `after_batch` if `self.learn.training`, and see how many of its 200 steps the epoch below still takes. Why?
 #
-# Then write `Peek`. A fit with it must be *the same fit* as without, to the last digit: the same steps, the same rows, the same dropout. Its list `seen` holds pairs of step and validation loss, over all rows; steps count from 1 and go on over the epochs of a fit.
+# Then write `Peek`. A fit with it must be *the same fit* as without, to the last digit: the same steps, the same rows, the same dropout. Its list `seen` holds pairs of step and validation loss, over all rows; in each fit, steps count from 1 and go on over its epochs.
 # <details><summary>Hint</summary>
 #
 # The function `validate`, imported above, makes a learner of its own. In which mode does it leave the model?
@@ -441,6 +474,19 @@ class Peek(Callback):
         learn.model.train()
         self.seen.append((self.step, torch.stack(losses).mean().item()))
 
+# %% wrong: from 1 in each fit
+class Peek(Callback):
+    def __init__(self, every): self.every, self.seen, self.step = every, [], 0
+    def after_batch(self):
+        learn = self.learn
+        if not learn.training: return
+        self.step += 1
+        if self.step % self.every: return
+        with torch.random.fork_rng():
+            loss = validate(learn.model, learn.dls.valid, learn.loss_func)[0]
+        learn.model.train()
+        self.seen.append((self.step, loss))
+
 # %% wrong: begin again at each epoch
 class Peek(Callback):
     def __init__(self, every): self.every, self.seen = every, []
@@ -502,6 +548,7 @@ def Peek(f):
         refuse(bad is not None or len(rows) < epochs, f'the row of an epoch is {brief(bad and bad[0])} instead of {brief(bad and bad[1])}: did your look go into the record?')
         refuse(peeked.recorder.losses != plain.recorder.losses or peeked.recorder.iters != plain.recorder.iters, 'the recorder holds other losses than without your look')
         model = peeked.model
+        refuse(any(isinstance(p[1], (list, tuple)) for p in seen), f'the second of each pair should be a number; `validate` returns a list. `seen` begins with {brief([*seen[:1]])}')
         for (step, loss), turn in zip(seen, turns):
             with torch.no_grad():
                 for p, was in zip(model.parameters(), spied.states[turn - 1]): p.copy_(was)
@@ -514,13 +561,15 @@ def Peek(f):
             refuse(alike(float(loss), nn.functional.mse_loss(model.eval()(x[20:]), y[20:]).item(), 1e-4), f'that is the loss before the step\n  {said}')
             refuse(loss in [b[0] for b in peeked.recorder.batches] or alike(float(loss), plain.recorder.losses[turn - 1], 1e-4), f'that is a loss of the training\n  {said}')
             raise Wrong(f'is it the validation loss, in evaluation mode?\n  {said}')
+        fit(peek, seed, bs, epochs)
+        refuse(not alike([p[0] for p in peek.seen[-len(turns):]], turns), f'steps count from 1 in each fit: a second one with the same object looked at steps {brief([p[0] for p in peek.seen[-len(turns):]])}; expected {brief(turns)}')
     return 'your plots may now have as many points as you like, and the results in them stay comparable'
 
 # %% [markdown]
 # ## 5. Why a tenth? (open)
 # (An hour.) `lr_find` takes a tenth of the rate at the lowest point, because there the rate is already too high. How much too high? On a parabola, $\lambda w^2/2$, you know the limit, $2/\lambda$. Let the rate grow by a factor after each step, from a tiny one on, and look for the step that *first brings the loss above where it began*. Say first: will its rate be $2/\lambda$, a little more, or many times that?
 #
-# Find a number that predicts it, for every curvature, then measure. `check` wants the measured rate, and a prediction that's within a factor of one and a half.
+# Find *one* number that predicts it when you divide it by the curvature, then measure. `check` wants the measured rate, and a prediction that's within a factor of one and a half.
 # <details><summary>Hint</summary>
 #
 # A step multiplies the distance by $|1-\text{lr}\,\lambda|$. It's the *logarithms* of these factors that add up: below zero at first, then far below, and above zero only from $\text{lr}\,\lambda = 2$ on. When is the sum back at zero?
@@ -561,6 +610,23 @@ def back_at(curvature, factor, start):
         lr *= factor
     return 12.6/curvature, lr
 
+# %% wrong: times what it was
+def back_at(curvature, factor, start):
+    w, lr = 1., start
+    for _ in range(200):
+        w -= lr*curvature*w
+        if abs(w) > 1: break
+        lr *= factor
+    return 12.6/curvature, lr
+
+# %% wrong: one number
+def back_at(curvature, factor, start):
+    w, lr = 1., start
+    while True:
+        w -= lr*curvature*w
+        if abs(w) > 1: return lr, lr
+        lr *= factor
+
 # %% wrong: begins to rise
 def back_at(curvature, factor, start):
     lr = start
@@ -568,6 +634,11 @@ def back_at(curvature, factor, start):
     return 12.6/curvature, lr
 
 # %% check
+def loss_after(curvature, factor, lr, last): # of the step at rate `last`, as a multiple of the first loss
+    w = 1.
+    while lr < 1.001*last: w, lr = w*(1 - lr*curvature), lr*factor
+    return w*w
+
 def sweep(curvature, factor, lr, above): # the rate of the step after which `above(before, after)`
     w = 1.
     while True:
@@ -589,10 +660,12 @@ def back_at(f):
             refuse(alike(measured/right, factor, 1e-4), f'that is the rate of the next step\n  {said}')
             refuse(alike(measured*factor/right, 1., 1e-4), f'that is the rate of the step before\n  {said}')
             refuse(alike(measured, sweep(curvature, factor, start, lambda before, after: after > before)), f'that is where the loss begins to rise. It has a long way up to where it began\n  {said}')
+            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.2g} times what it was at the start: not above it\n  {said}')
             refuse(alike(predicted/right, 1., 1e-4), f'the prediction comes first, then the measured rate\n  {said}')
             raise Wrong(said)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)
         refuse(off[-1] > math.log(1.5), f'nowhere near: back_at({curvature}, {factor}, {start}) predicts {predicted:.4g}, and {measured:.4g} was measured, {measured*curvature/2:.1f} times the limit')
+    refuse(max(off) < 1e-9, 'each prediction is just what was measured. Is there one number that, divided by the curvature, does without a sweep?')
     return f'your predictions are at most {math.expm1(max(off)):.0%} off; a tenth of that rate is about two thirds of the limit'
 
 # %% [markdown]

@@ -204,7 +204,7 @@ def Lion(f):
         opt.step() # the old one goes on: the saved state may not
         other.load_state_dict(saved)
         refuse(not alike(go(other, later, grads[half:])[-1], right[-1], 1e-4),
-               'stopped, saved and loaded, it goes on elsewhere: its memory is not in the saved state. Keep it in `self.state[p]`')
+               'stopped, saved and loaded, it goes on elsewhere: its memory is not in the saved state. Keep it in `self.state[p]`, and take the options from `group`')
     w = torch.ones(2, requires_grad=True)
     refuse(f([w]).defaults | dict(betas=tuple(f([w]).defaults['betas'])) != dict(lr=1e-4, betas=(0.9, 0.99), weight_decay=0), 'the defaults should be those of the signature')
     return 'one number to remember for each parameter, where Adam needs two; but its steps never get shorter by themselves'

@@ -188,5 +188,5 @@ def bet(f):
         share.append(high/low)
     low, off, high = map(math.exp, statistics.quantiles(middles, n=4))
     way = 'is that a batch size? The knee is the product of t0 and r. ' if off > 50 else 'much too high: does the cold step count? ' if off > 1.25 else 'much too low: do the large steps suffer more than the small ones? ' if off < 0.8 else ''
-    refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Your intervals' middle is, by the median, {off:.2f} times the knee; half of them are within {low:.2f} to {high:.2f} times, the others outside")
+    refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Only half of your intervals have their middle within {low:.2f} to {high:.2f} times the knee")
     return f'the knee is in {hits} of your 40 intervals, which reach up to {statistics.median(share):.2f} times their lower end; can you do it with a narrower one?'

@@ -506,7 +506,7 @@ def Lion(f):
         opt.step() # the old one goes on: the saved state may not
         other.load_state_dict(saved)
         refuse(not alike(go(other, later, grads[half:])[-1], right[-1], 1e-4),
-               'stopped, saved and loaded, it goes on elsewhere: its memory is not in the saved state. Keep it in `self.state[p]`')
+               'stopped, saved and loaded, it goes on elsewhere: its memory is not in the saved state. Keep it in `self.state[p]`, and take the options from `group`')
     w = torch.ones(2, requires_grad=True)
     refuse(f([w]).defaults | dict(betas=tuple(f([w]).defaults['betas'])) != dict(lr=1e-4, betas=(0.9, 0.99), weight_decay=0), 'the defaults should be those of the signature')
     return 'one number to remember for each parameter, where Adam needs two; but its steps never get shorter by themselves'
@@ -608,7 +608,7 @@ def left(degrees):
 #
 # Then find `a` and `b`, both from −1 to 1, and `a` at least 0.05 in size, with which Adam, at a rate of 0.003, gets less than a quarter right after an epoch. Predict its accuracy, to within 0.1, and return all three. `check` trains with three seeds and takes their mean.
 #
-# At last: which single line before the training makes it forget every `a` and `b`?
+# And finally: which single line before the training makes it forget every `a` and `b`?
 # <details><summary>Hint</summary>
 #
 # The steepest direction of the first layer's bowl is nearly that of the mean picture. What makes the mean large beside the differences between the pictures?

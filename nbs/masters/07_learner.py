@@ -201,11 +201,10 @@ def Patience(f):
     for series, patience in (([3., 2., 2.5, 2.6, 2.7, 2.8, 2.9, 3.], 3), ([3., 2., 2.5, 2.1, 2.2, 1., 0.5, 0.2], 3), ([3., 2., 2.6, 2.5, 2.4, 2.3, 2.2, 2.1], 3), ([5., 6., 4., 5., 3., 4., 2., 3.], 2), (up, 1),
                              ([1., 1., 1., 1., 1., 1.], 2), ([6., 5., 4., 3., 2., 1.], 1), ([2.], 1), ([5., 4., 4.5, 4., 3.9, 4.2, 4., 3.9, 3.9], 3)):
         want, n = ends(series, patience), len(series)
-        for higher in False, True:
-            name = 'score' if higher else 'valid_loss'
+        for name, higher in ('valid_loss', False), ('score', True), ('score', False):
             shown = [-v for v in series] if higher else series
             cb = made(f, name, patience, higher)
-            got = epochs_of(played(up[:n], shown) if higher else played(shown, up[:n]), cb, n)
+            got = epochs_of(played(up[:n], shown) if name == 'score' else played(shown, up[:n]), cb, n)
             if got == want: continue
             said = f'Patience({name!r}, {patience}, higher={higher}) at {brief(shown)}: ended after {got} epochs; expected {want}'
             refuse(got == want - 1 and any(hasattr(cb, e) for e in ('after_validate', 'before_validate')), f'the last row is missing in the record: end the fit in `after_epoch`\n  {said}')
@@ -248,7 +247,7 @@ def overfit(cb, n_epoch=40):
 
 # %% [markdown]
 # ## 3. A speed limit
-# (Twenty minutes.) At a rate of 10 the network of the notebook died. Write a callback that cuts the gradients down before each step: if all of them together, as one long vector, are longer than `max_norm`, make them that long, without turning them. Keep the length that each gradient had *before* that in a list `norms`.
+# (Twenty minutes.) At a rate of 10 the network of the notebook died. Write a callback that cuts the gradients down before each step: if all of them together, as one long vector, are longer than `max_norm`, make them that long, without turning them. Keep the length from *before* that, one number a step, in a list `norms`.
 # <details><summary>Hint</summary>
 #
 # The length of a long vector, made of several, is the root of the sum of *all* squares. A parameter that took no part in the loss has a gradient of `None`.
@@ -364,7 +363,7 @@ def Clip(f):
             raise Wrong(said)
         norms = getattr(cb, 'norms', None)
         refuse(norms is None, 'it keeps no list `norms`')
-        refuse('norms' in vars(f), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
+        refuse(norms is getattr(f, 'norms', None), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
         refuse(not norms and norm <= limit, 'a gradient within the limit has a length, too: note it in `norms`')
         refuse(len(norms) != 1, f'one step of training, then a validation: `norms` has {len(norms)} entries, not 1')
         refuse(norm > limit and alike(norms, [limit], 1e-4), f'`norms` should hold the length from before, and this is the one after it was cut: {brief([*norms])}, not [{norm:.6g}]')
@@ -660,7 +659,7 @@ def back_at(f):
             refuse(alike(measured/right, factor, 1e-4), f'that is the rate of the next step\n  {said}')
             refuse(alike(measured*factor/right, 1., 1e-4), f'that is the rate of the step before\n  {said}')
             refuse(alike(measured, sweep(curvature, factor, start, lambda before, after: after > before)), f'that is where the loss begins to rise. It has a long way up to where it began\n  {said}')
-            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.2g} times what it was at the start: not above it\n  {said}')
+            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.3g} times what it was at the start: not above it\n  {said}')
             refuse(alike(predicted/right, 1., 1e-4), f'the prediction comes first, then the measured rate\n  {said}')
             raise Wrong(said)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)

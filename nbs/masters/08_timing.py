@@ -321,7 +321,7 @@ def duel(f):
 # ## 4. Test the tester
 # (Thirty minutes.) Somebody gives you a benchmark. You can't read it, but you can let it time jobs that *you* have made, against a clock that you move. Find out what's wrong with it. It may make none, one, two or all of these mistakes: `'cold'`, the first call of a job counts; `'mean'`, it takes the mean of the runs and not the median; `'turns'`, it goes through all runs of one job before the next job's.
 #
-# (Some benchmarks warm up once, some at every turn, as `compare` does. Both is fine.) Here's the worst one. It's called like `bench({'a': job_a, 'b': job_b}, clock, repeat)`, and times each job `repeat` times.
+# (Some benchmarks warm up once, some at every turn, as `compare` does. Either is fine.) Here's the worst one. It's called like `bench({'a': job_a, 'b': job_b}, clock, repeat)`, and times each job `repeat` times.
 # <details><summary>Hint</summary>
 #
 # For `'turns'`, let two jobs write down their names. For `'cold'`, think of the number of runs for which a mean and a median are the same.
@@ -597,5 +597,5 @@ def bet(f):
         share.append(high/low)
     low, off, high = map(math.exp, statistics.quantiles(middles, n=4))
     way = 'is that a batch size? The knee is the product of t0 and r. ' if off > 50 else 'much too high: does the cold step count? ' if off > 1.25 else 'much too low: do the large steps suffer more than the small ones? ' if off < 0.8 else ''
-    refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Your intervals' middle is, by the median, {off:.2f} times the knee; half of them are within {low:.2f} to {high:.2f} times, the others outside")
+    refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Only half of your intervals have their middle within {low:.2f} to {high:.2f} times the knee")
     return f'the knee is in {hits} of your 40 intervals, which reach up to {statistics.median(share):.2f} times their lower end; can you do it with a narrower one?'

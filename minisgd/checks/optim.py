@@ -56,7 +56,9 @@ def nesterov(f):
                                    (bowl, torch.tensor([-2., 0.5], dtype=torch.float64), 0.02, 0.8, 30), (bent, torch.tensor([2.]), 0.05, 0.7, 1)):
         right = sgd_path(grad, w, lr, mu, steps, nesterov=True)
         kept, seen = two_points(grad, w, lr, mu, steps)
-        got = f(grad, w.clone(), lr, mu, steps)
+        start = w.clone()
+        got = f(grad, start, lr, mu, steps)
+        refuse(not torch.equal(start, w), 'it moves the `w` that it was given: write `w = w - …`, not `w -= …`')
         if isinstance(got, (list, tuple)) and len(got) and all(map(torch.is_tensor, got)) and len({p.shape for p in got}) == 1: got = torch.stack([*got])
         call = f'nesterov({grad.__name__}, {brief(w)}, {lr}, {mu}, {steps})'
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -98,12 +100,14 @@ def restarts(f):
             refuse(alike(got, [right[0]]*until), f'the schedule always answers the same\n  {said}')
             refuse(alike(got, [make(first)(t % first) for t in range(until)]), f'all periods are as long as the first\n  {said}')
             refuse(alike(got, pieces(make, first, grow, until, 1)) or alike(got, [too_late(make, first, grow, t) for t in range(until)]), f'it starts again one step too late: a period of {first} has the steps 0 to {first - 1}\n  {said}')
+            more = lambda t, n=1: make(first*n)(t) if t < first*n else more(t - first*n, n + 1)
+            refuse(alike(got, [more(t) for t in range(until)]), f'each period is `grow` times as long as the one before, not one `first` longer\n  {said}')
             starts, period = [], first
             while len(starts) < until: starts, period = starts + [period]*period, grow*period
             refuse(alike(got, [make(p)(t) for t, p in enumerate(starts[:until])]), f'each period should begin from its step 0, not from the number of the step in the whole run\n  {said}')
             refuse(alike(got, [make(first)(t*first/p) for p in dict.fromkeys(starts) for t in range(p)][:until]), f'that is the first schedule stretched: make a new one for each period\n  {said}')
             refuse(alike(got, pieces(make, first, 2, until)), f'how much longer each period gets is `grow`, not always 2\n  {said}')
-            refuse(at >= first*(1 + grow), f'it stops starting again after two periods\n  {said}')
+            refuse(alike(got, [make(first)(t) if t < first else make(grow*first)(t - first) for t in range(until)]), f'it stops starting again after two periods\n  {said}')
             raise Wrong(said)
         order = torch.randperm(until, generator=torch.Generator().manual_seed(0)).tolist()
         other = f(make, first, grow)

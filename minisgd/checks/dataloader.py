@@ -129,9 +129,11 @@ def Balanced(f):
         for k, m in zip(kinds, counts):
             rows = (labels == k).nonzero()[:, 0]
             times = torch.tensor([(i == r).sum() for r in rows]).double()
-            mean = times.mean()
-            refuse(m > 1 and times.var(correction=0) > 2.5*mean, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
-            refuse(m > 5 and mean > 3 and times.var(correction=0) < 0.3*mean and len(kinds) > 1,
+            mean, d = times.mean(), max(m.item() - 1, 1)
+            spread = m*times.var(correction=0)/mean.clamp(min=1e-9) # chi-squared; outside of the bounds less than once in a million
+            low, high = (d*(1 - 2/(9*d) + z*(2/(9*d))**0.5)**3 for z in (-4.9, 4.9))
+            refuse(m > 1 and spread > high, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
+            refuse(m > 5 and mean > 3 and spread < low and len(kinds) > 1,
                    f'the rows of label {k} are not drawn independently: each comes {int(times.min())} to {int(times.max())} times')
         if len(kinds) > 1 and n > 100:
             same = (labels[i][:, 1:] == labels[i][:, :-1]).float().mean()
@@ -141,7 +143,7 @@ def Balanced(f):
         torch.rand(7)
         refuse([list(again) for _ in range(epochs)] != drawn, 'the same seed gives other draws: do all of them come from the generator?')
     plain = f(rare)
-    refuse(n > 1 and list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
+    refuse(list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
     data = Dataset(torch.arange(1000), rare)
     labels = torch.cat([yb for _, yb in DataLoader(data, 50, sampler=f(rare, generator=gen(2)))])
     refuse(not 400 < labels.sum() < 600, f'in a loader, {int(labels.sum())} of 1,000 rows have the rare label')

@@ -155,7 +155,7 @@ def smooth_cross_entropy(f):
             '`eps` is spread over the other classes only, and the right one should have its part of it': lambda x, t, eps: instead(x, t, eps, eps/max(x.shape[1] - 1, 1)),
             'the probabilities of a label do not add up to 1: the right class gets `1 - eps`, and its part of `eps` besides': lambda x, t, eps: instead(x, t, eps, eps/x.shape[1]),
             'it divides `eps` by ten, however many classes there are': lambda x, t, eps: smooth(x, t, eps, spread=eps/10),
-            'the logarithm of a mixture; the logarithms should be mixed': mixed,
+            'that is the logarithm of a mixture of probabilities; mix their logarithms': mixed,
             'that is the plain cross-entropy': lambda x, t, eps: F.cross_entropy(x, t),
             'the two parts are swapped: `1 - eps` stays on the right class': lambda x, t, eps: smooth(x, t, 1 - eps),
             '`eps` goes to each class, and it should be divided among them': lambda x, t, eps: smooth(x, t, eps, spread=eps),
@@ -286,7 +286,7 @@ def is_cross_entropy(f):
 # </details>
 
 # %% solution
-def logsumexp_of(chunks # yields tensors (k,) of finite scores, once; k ≥ 1 differs
+def logsumexp_of(chunks # yields (k,) finite scores, once; k differs, from 1 up
                 ):      # log-sum-exp of all scores together, 0-d or a float
     "Log-sum-exp in one pass, with a chunk at a time."
     so_far = torch.tensor(-math.inf)

@@ -112,7 +112,8 @@ def forgiving(f):
         for which in 'a model', 'the first model is there, but a second one':
             try: made.append(Model())
             except (AttributeError, KeyError, TypeError) as e:
-                raise Wrong(f'{which} that {words} stops with {type(e).__name__}: {e}') from None
+                shared = '; what is noted in the class holds for all its models'*len(made)
+                raise Wrong(f'{which} that {words} stops with {type(e).__name__}: {e}{shared}') from None
         a, b = made
         refuse(a._modules is b._modules or a._parameters is b._parameters, 'two models share their layers')
         found = [name for name, _ in a.named_parameters()]
@@ -366,7 +367,7 @@ def Dropout(f):
 
 # %% [markdown]
 # ## 4. What came out of each layer?
-# (Forty minutes.) Write a `summary` of any model, ours, PyTorch's, or a mixture: send `x` through it, and note for each layer that's called its address, the shape of what came out, and how many numbers its parameters hold. A layer is a module without children. The lines come in the order of the calls, so a layer that's called twice has two. Leave nothing of yours on the model, even if it stops with an error on the way.
+# (Forty minutes.) Write a `summary` of any model, ours, PyTorch's, or a mixture: send `x` through it, and note for each layer that's called its address, the shape of what came out, and how many numbers its parameters hold. A layer is a module without children. The lines come in the order of the calls, so a layer that's called twice has two. Leave the model as you found it, even if it stops with an error on the way.
 #
 # What would `__call__` have to do for that? (PyTorch's answer is called a *hook*. Here no method of theirs is needed.)
 # <details><summary>Hint</summary>
@@ -523,7 +524,8 @@ def summary(f):
                    f'as they stand in the tree, and not as the model calls them? ({e})')
             raise
         refuse(got is None, 'it returns nothing: no `return`?')
-        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has learnt a new attribute, or changed its mode')
+        refuse([s[2] for s in state(model)] != [s[2] for s in before], f'{words}: the model is not as it was: its mode has changed')
+        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has kept a new attribute; `del layer.forward`')
         try: lines = [(address, tuple(shape), int(n)) for address, shape, n in got]
         except (TypeError, ValueError): raise Wrong(f'each line should be (address, shape, numbers), but it returned {brief(got)}') from None
         said = f'\n  {words} gave {brief(lines)}; expected {brief(expected)}'

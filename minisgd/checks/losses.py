@@ -56,7 +56,7 @@ def smooth_cross_entropy(f):
             '`eps` is spread over the other classes only, and the right one should have its part of it': lambda x, t, eps: instead(x, t, eps, eps/max(x.shape[1] - 1, 1)),
             'the probabilities of a label do not add up to 1: the right class gets `1 - eps`, and its part of `eps` besides': lambda x, t, eps: instead(x, t, eps, eps/x.shape[1]),
             'it divides `eps` by ten, however many classes there are': lambda x, t, eps: smooth(x, t, eps, spread=eps/10),
-            'the logarithm of a mixture; the logarithms should be mixed': mixed,
+            'that is the logarithm of a mixture of probabilities; mix their logarithms': mixed,
             'that is the plain cross-entropy': lambda x, t, eps: F.cross_entropy(x, t),
             'the two parts are swapped: `1 - eps` stays on the right class': lambda x, t, eps: smooth(x, t, 1 - eps),
             '`eps` goes to each class, and it should be divided among them': lambda x, t, eps: smooth(x, t, eps, spread=eps),

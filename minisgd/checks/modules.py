@@ -33,7 +33,8 @@ def forgiving(f):
         for which in 'a model', 'the first model is there, but a second one':
             try: made.append(Model())
             except (AttributeError, KeyError, TypeError) as e:
-                raise Wrong(f'{which} that {words} stops with {type(e).__name__}: {e}') from None
+                shared = '; what is noted in the class holds for all its models'*len(made)
+                raise Wrong(f'{which} that {words} stops with {type(e).__name__}: {e}{shared}') from None
         a, b = made
         refuse(a._modules is b._modules or a._parameters is b._parameters, 'two models share their layers')
         found = [name for name, _ in a.named_parameters()]
@@ -186,7 +187,8 @@ def summary(f):
                    f'as they stand in the tree, and not as the model calls them? ({e})')
             raise
         refuse(got is None, 'it returns nothing: no `return`?')
-        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has learnt a new attribute, or changed its mode')
+        refuse([s[2] for s in state(model)] != [s[2] for s in before], f'{words}: the model is not as it was: its mode has changed')
+        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has kept a new attribute; `del layer.forward`')
         try: lines = [(address, tuple(shape), int(n)) for address, shape, n in got]
         except (TypeError, ValueError): raise Wrong(f'each line should be (address, shape, numbers), but it returned {brief(got)}') from None
         said = f'\n  {words} gave {brief(lines)}; expected {brief(expected)}'

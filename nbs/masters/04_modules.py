@@ -548,7 +548,7 @@ def summary(f):
 
 # %% [markdown]
 # ## 5. It fades (open)
-# (Half an hour.) Stack ten layers `Linear(256, 256, bias=False)`, each with a `ReLU` after it, as they begin, and send random numbers through (`torch.randn`). How large is what comes out beside what went in, measured by the root of the mean square? A half, a tenth, a thousandth? Predict it for any width and depth without making a layer, then measure. Return both.
+# (Half an hour.) Stack ten layers `Linear(256, 256, bias=False)`, each with a `ReLU` after it, as they begin, and send a thousand rows of random numbers through (`torch.randn`). How large is what comes out beside what went in, measured by the root of the mean square? A half, a tenth, a thousandth? Predict it for any width and depth without making a layer, then measure. Return both.
 #
 # By which factor would you multiply all weights at the start so that it doesn't fade?
 # <details><summary>Hint</summary>

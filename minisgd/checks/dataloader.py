@@ -6,7 +6,7 @@ from ..exercises import Checks, Wrong, alike, ask, brief, refuse
 
 check = Checks()
 
-import math, torch
+import math, torch, torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from ..dataloader import DataLoader, Dataset, collate
 
@@ -17,9 +17,12 @@ def stuck_at(f):
     def right(y):
         share = y.unique(return_counts=True)[1].double()/len(y)
         return -(share*share.log()).sum().item()
+    def below_ten(y):
+        share = y[y < 10].unique(return_counts=True)[1].double()/len(y)
+        return -(share*share.log()).sum().item()
     g = gen()
     for y in (torch.tensor([0, 0, 0, 1]), torch.tensor([1, 0, 2, 2, 2, 2, 1, 0]), torch.arange(10).repeat(3), torch.tensor([7]*5),
-              torch.tensor([3, 9, 9]), torch.randint(6, (101,), generator=g)**2):
+              torch.tensor([3, 40, 40]), torch.randint(6, (101,), generator=g)**2):
         refuse((got := f(y.clone())) is not None and not torch.is_tensor(got) and isinstance(got, float) and math.isnan(got)
                or torch.is_tensor(got) and got.isnan().any(),
                f'stuck_at({brief(y)}) gave nan: a label that never occurs has the share 0, and 0 times the logarithm of 0 is nan')
@@ -30,6 +33,9 @@ def stuck_at(f):
             'wrong sign: a loss is positive': lambda y: -right(y),
             'a mean over the classes; but the loss is a mean over the rows, and frequent labels have more of them':
                 lambda y: -(y.unique(return_counts=True)[1].double()/len(y)).log().mean().item(),
+            'that is what a row of the most frequent label costs; the others cost, too': lambda y: -math.log(y.unique(return_counts=True)[1].max().item()/len(y)),
+            'the shares are probabilities; as scores, take their logarithms': lambda y: F.cross_entropy((y.bincount()/len(y)).repeat(len(y), 1), y),
+            'labels from 10 up are left out': below_ten,
             'the loss is a mean over the rows, not their sum': lambda y: len(y)*right(y)})
     return 'remember 2.30 for ten labels of equal share: a loss that stays there often means torn pairs'
 
@@ -43,6 +49,8 @@ def unseen(f):
             ask(f, n, bs, replacement, expect=right, tol=1e-6, mistakes={
                 'how many draws are left, once the short batch is dropped?': lambda n, bs, r: (1 - 1/n)**n if r else right(n, bs, r),
                 'that is how many items, not which share of them': lambda n, bs, r: n*right(n, bs, r),
+                'a batch larger than n is a short one, too, and dropped: nothing is seen': lambda n, bs, r: ((1 - 1/n)**n if r else 0.) if bs > n else None,
+                'one draw misses an item with the probability 1 - 1/n; 25/26 is the alphabet\'s': lambda n, bs, r: (25/26)**(n//bs*bs) if r else None,
                 'that is the share that it does see': lambda n, bs, r: 1 - right(n, bs, r),
                 'a batch that is full is not dropped': lambda n, bs, r: (1 - 1/n)**(n - (n % bs or bs)) if r else (n % bs or bs)/n,
                 'it answers the same, replacement or not': lambda n, bs, r: right(n, bs, not r),
@@ -62,7 +70,7 @@ def _pad(words, first=1, left=False, width=0):
 @check.add
 def pad(f):
     def lengths_of_all(words): return _pad(words)[0], torch.full((len(words),), max(map(len, words)))
-    for words in ['a', 'loader'], ['zebra'], ['of', 'a', 'batch', 'and', 'maps'], ['', 'ab'], ['same', 'size'], ['b', 'a', '']:
+    for words in ['a', 'loader'], ['zebra'], ['of', 'a', 'batch', 'and', 'maps'], ['', 'ab'], ['same', 'size'], ['b', 'a', ''], ['', '']:
         given = list(words)
         got = f(given)
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -83,7 +91,7 @@ def pad(f):
             refuse(alike(numbers, (right + 96)*(right > 0)), f'count the letters from 1: *a* is 1\n  {said}')
             refuse(alike(numbers, _pad(words, 1, True)[0]), f'the zeros are on the left\n  {said}')
             refuse(numbers.ndim == 2 and numbers.shape[1] > right.shape[1] and alike(numbers[:, :right.shape[1]], right),
-                   f'wider than the longest word of this batch\n  {said}')
+                   f'wider than the longest word of this batch: {[*numbers.shape]} where {[*right.shape]} would do\n  {said}')
             refuse(numbers.ndim == 2 and numbers.shape[1] < right.shape[1], f'letters are cut off\n  {said}')
             raise Wrong(said)
         said = f'{call} gave the lengths {brief(lengths)}; expected {brief(sizes)}'
@@ -121,9 +129,11 @@ def Balanced(f):
         for k, m in zip(kinds, counts):
             rows = (labels == k).nonzero()[:, 0]
             times = torch.tensor([(i == r).sum() for r in rows]).double()
-            mean = times.mean()
-            refuse(m > 1 and times.var(correction=0) > 2.5*mean, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
-            refuse(m > 5 and mean > 3 and times.var(correction=0) < 0.3*mean and len(kinds) > 1,
+            mean, d = times.mean(), max(m.item() - 1, 1)
+            spread = m*times.var(correction=0)/mean.clamp(min=1e-9) # chi-squared; outside of the bounds less than once in a million
+            low, high = (d*(1 - 2/(9*d) + z*(2/(9*d))**0.5)**3 for z in (-4.9, 4.9))
+            refuse(m > 1 and spread > high, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
+            refuse(m > 5 and mean > 3 and spread < low and len(kinds) > 1,
                    f'the rows of label {k} are not drawn independently: each comes {int(times.min())} to {int(times.max())} times')
         if len(kinds) > 1 and n > 100:
             same = (labels[i][:, 1:] == labels[i][:, :-1]).float().mean()
@@ -133,7 +143,7 @@ def Balanced(f):
         torch.rand(7)
         refuse([list(again) for _ in range(epochs)] != drawn, 'the same seed gives other draws: do all of them come from the generator?')
     plain = f(rare)
-    refuse(n > 1 and list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
+    refuse(list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
     data = Dataset(torch.arange(1000), rare)
     labels = torch.cat([yb for _, yb in DataLoader(data, 50, sampler=f(rare, generator=gen(2)))])
     refuse(not 400 < labels.sum() < 600, f'in a loader, {int(labels.sum())} of 1,000 rows have the rare label')
@@ -222,6 +232,8 @@ def similar(f):
             means = torch.tensor([lengths[b].float().mean() for b in batches if len(b) == bs])
             r = torch.corrcoef(torch.stack([means, torch.arange(len(means)).float()]))[0, 1]
             refuse(r.abs() > 0.6, 'the batches come in order of their lengths, so each part of the epoch sees one kind of words')
+            longer = (means.diff() > 0).float().mean().item() # about a half, in mixed order
+            refuse(not 0.25 < longer < 0.75, f'the batches come sorted in parts: {longer:.0%} of them have longer words than the one before. Mix their order, too')
             refuse(predicted is None or not 0 <= float(predicted) <= 1, f'a share is from 0 to 1; you predict {predicted}')
             off, worst = max(off, abs(float(predicted) - share)), max(worst, share/plain)
         a, b = companions(epochs[0]), companions(epochs[1])

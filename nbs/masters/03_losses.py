@@ -10,13 +10,13 @@ from minisgd.losses import accuracy, cross_entropy, log_softmax, logsumexp, nll_
 from minisgd.checks.losses import check
 
 # %% check
-import math, weakref, torch, torch.nn.functional as F
+import math, sys, weakref, torch, torch.nn.functional as F
 from ..data import mnist
 from ..losses import accuracy, cross_entropy, log_softmax, nll_loss
 
 # %% [markdown]
 # ## 1. Knowing nothing
-# (Ten minutes.) Of a hundred people tested for an illness, three have it. Somebody's model has a cross-entropy of 0.14 on them, and that's far below the log 2 of equal scores. Is it any good? Find the lowest cross-entropy that a model can have which never looks at its input and gives the same probabilities to every row.
+# (Ten minutes.) Of a hundred people tested for an illness, three have it. Somebody's model has a cross-entropy of 0.14 on them, and that's far below the log 2 of equal scores. Is it any good? What's the lowest cross-entropy for a model that never looks at its input, and so gives the same probabilities to every row?
 # <details><summary>Hint</summary>
 #
 # Which probabilities would you give if you knew only how often each class comes? What does a row of each class cost then, and how many such rows are there?
@@ -43,6 +43,11 @@ def knows_nothing(target):
     p = target.bincount()/len(target)
     return -p[p > 0].log().mean().item()
 
+# %% wrong: as scores
+def knows_nothing(target):
+    p = target.bincount()/len(target)
+    return cross_entropy(p.repeat(len(target), 1), target).item()
+
 # %% wrong: in bits
 def knows_nothing(target):
     p = target.bincount()/len(target)
@@ -65,6 +70,8 @@ def knows_nothing(f):
             'a class that never comes: 0 times log 0 is nan, and it should cost nothing': math.nan,
             'classes that come more often cost more often: weigh them': lambda t: -shares(t).log().mean().item(),
             'that is the sum of the costs, once for each class': lambda t: -shares(t).log().sum().item(),
+            'the shares are probabilities; as scores, take their logarithms': lambda t: F.cross_entropy((t.bincount()/len(t)).repeat(len(t), 1), t),
+            'that is right for two classes only: 0 and the rest': lambda t: entropy(1*(t == 0)),
             'that is in bits; the natural logarithm is wanted': lambda t: entropy(t)/math.log(2),
             'that is what a row of the commonest class costs; the others cost, too': lambda t: -shares(t).max().log().item(),
             'the sign is wrong': lambda t: -entropy(t),
@@ -103,6 +110,17 @@ def smooth_cross_entropy(x, target, eps):
     p = (1 - eps)*F.one_hot(target, x.shape[1]) + eps/x.shape[1]
     return -(p*q.log()).sum(1).mean()
 
+# %% wrong: cost too little
+def smooth_cross_entropy(x, target, eps):
+    p = (1 - eps)*F.one_hot(target, x.shape[1]) + eps/x.shape[1]
+    return -(p*(x.softmax(1) + 1e-9).log()).sum(1).mean()
+
+# %% wrong: add up to 1
+def smooth_cross_entropy(x, target, eps):
+    p = torch.full_like(x, eps/x.shape[1])
+    p[range(len(x)), target] = 1 - eps
+    return -(p*log_softmax(x)).sum(1).mean()
+
 # %% wrong: over all numbers
 def smooth_cross_entropy(x, target, eps):
     p = (1 - eps)*F.one_hot(target, x.shape[1]) + eps/x.shape[1]
@@ -120,17 +138,24 @@ def smooth_cross_entropy(f):
         n, c = x.shape
         p = (1 - eps)*F.one_hot(t, c).to(x.dtype) + (eps/c if spread is None else spread)
         return -(p*F.log_softmax(x, 1)).sum(1).mean()
-    def others(x, t, eps):
-        p = torch.full_like(x, eps/max(x.shape[1] - 1, 1)).scatter(1, t[:,None], 1 - eps)
+    def instead(x, t, eps, spread): # the right class has 1 - eps, and no part of what is spread
+        p = torch.full_like(x, spread).scatter(1, t[:, None], 1 - eps)
         return -(p*F.log_softmax(x, 1)).sum(1).mean()
-    for seed, n, c, eps, size, dtype in ((0, 2, 3, 0.2, 1, torch.float64), (6, 1, 2, 0.2, 1, torch.float64), (1, 3, 4, 0.1, 3, torch.float32), (2, 5, 10, 0., 2, torch.float32),
-                                         (3, 64, 10, 0.1, 5, torch.float64), (4, 4, 3, 1., 2, torch.float64), (5, 2, 3, 0.3, 1000, torch.float32)):
+    def mixed(x, t, eps): return -((1 - eps)*x.softmax(1)[range(len(t)), t] + eps/x.shape[1]).log().mean()
+    for seed, n, c, eps, size, dtype in ((0, 2, 3, 0.2, 1, torch.float64), (6, 1, 2, 0.2, 1, torch.float64), (5, 2, 3, 0.3, 1000, torch.float32), (1, 3, 4, 0.1, 3, torch.float32),
+                                         (2, 5, 10, 0., 2, torch.float32), (3, 64, 10, 0.1, 5, torch.float64), (4, 4, 3, 1., 2, torch.float64)):
         g = torch.Generator().manual_seed(seed)
         x = (size*torch.randn(n, c, generator=g, dtype=torch.float64)).to(dtype)
         t = torch.randint(c, (n,), generator=g)
         if seed == 0: x, t = torch.tensor([[0., 1., 2.], [0., 0., 0.]]), torch.tensor([0, 1])
+        if size == 1000:
+            cost, least = f(x.clone(), t.clone(), eps), 0.9*F.cross_entropy(x, t, label_smoothing=eps)
+            refuse(torch.is_tensor(cost) and (cost < least).any(), 'at scores of a thousand, bad mistakes cost too little: is a small number added to the probabilities, or are they clipped?')
         ask(f, x, t, eps, tol=1e-4, expect=lambda x, t, eps: F.cross_entropy(x, t, label_smoothing=eps), mistakes={
-            '`eps` is spread over the other classes only, and the right one should have its part of it': others,
+            '`eps` is spread over the other classes only, and the right one should have its part of it': lambda x, t, eps: instead(x, t, eps, eps/max(x.shape[1] - 1, 1)),
+            'the probabilities of a label do not add up to 1: the right class gets `1 - eps`, and its part of `eps` besides': lambda x, t, eps: instead(x, t, eps, eps/x.shape[1]),
+            'it divides `eps` by ten, however many classes there are': lambda x, t, eps: smooth(x, t, eps, spread=eps/10),
+            'that is the logarithm of a mixture of probabilities; mix their logarithms': mixed,
             'that is the plain cross-entropy': lambda x, t, eps: F.cross_entropy(x, t),
             'the two parts are swapped: `1 - eps` stays on the right class': lambda x, t, eps: smooth(x, t, 1 - eps),
             '`eps` goes to each class, and it should be divided among them': lambda x, t, eps: smooth(x, t, eps, spread=eps),
@@ -180,6 +205,18 @@ def is_cross_entropy(loss):
     x, target = 100*torch.randn(64, 10), torch.randint(10, (64,))
     return torch.equal(loss(x, target), F.cross_entropy(x, target))
 
+# %% wrong: number of classes
+def is_cross_entropy(loss):
+    target = torch.arange(4)
+    for size in 1, 50, 1000:
+        x = (size*torch.randn(4, 4)).requires_grad_()
+        both = loss(x, target), F.cross_entropy(x, target)
+        if not both[0].requires_grad: return False
+        slopes = [torch.autograd.grad(value, x)[0] for value in both]
+        for a, b in both, slopes:
+            if not torch.allclose(a, b, rtol=1e-4, atol=1e-6): return False
+    return True
+
 # %% wrong: gradient
 def is_cross_entropy(loss):
     for n, c, size in (1, 2, 1.), (7, 3, 5.), (64, 10, 1.), (5, 4, 500.):
@@ -206,7 +243,7 @@ def candidates(): # what each is, whether it is right, and the function
     def total(x, t): return F.cross_entropy(x, t, reduction='sum')
     def every(x, t): return -(F.one_hot(t, x.shape[1])*F.log_softmax(x, 1)).mean()
     def ten(x, t): return F.cross_entropy(x, t, reduction='sum')/64
-    def bits(x, t): return F.cross_entropy(x, t)/math.log(2)
+    def by_classes(x, t): return F.cross_entropy(x, t, reduction='sum')/x.shape[1]
     def columns(x, t): return picked(x.log_softmax(0), t).mean()
     def cut(x, t): return F.cross_entropy(x, t).detach() + 0*x[0,0]
     def stuck(x, t): return (x.detach().logsumexp(1) - x[range(len(t)), t]).mean()
@@ -217,7 +254,7 @@ def candidates(): # what each is, whether it is right, and the function
             ('row by row', True, rows), ('the course\'s own, `nll_loss(log_softmax(x), target)`', True, by_hand), ('PyTorch\'s', True, F.cross_entropy),
             ('the definition as it stands, which overflows at large scores', False, naive), ('the log rule alone, which still overflows', False, half),
             ('probabilities clipped at 1e-7, so that a bad mistake costs no more than 16', False, clipped),
-            ('the sum where the mean should be', False, total), ('the mean over the classes, too', False, every), ('the logarithm to base 2', False, bits),
+            ('the sum where the mean should be', False, total), ('the mean over the classes, too', False, every), ('the sum divided by the number of classes, not of rows', False, by_classes),
             ('softmax taken twice', False, twice), ('the softmax of the columns', False, columns), ('labels in another order', False, back),
             ('the last row left out', False, last), ('the sum divided by 64, whatever the batch', False, ten),
             ('right in value, with a gradient of zero', False, cut), ('right in value, with half of its gradient cut off', False, stuck)]
@@ -249,7 +286,7 @@ def is_cross_entropy(f):
 # </details>
 
 # %% solution
-def logsumexp_of(chunks # yields tensors (k,) of scores, once; k differs, from 1 up
+def logsumexp_of(chunks # yields (k,) finite scores, once; k differs, from 1 up
                 ):      # log-sum-exp of all scores together, 0-d or a float
     "Log-sum-exp in one pass, with a chunk at a time."
     so_far = torch.tensor(-math.inf)
@@ -281,6 +318,28 @@ def logsumexp_of(chunks): return sum(chunk.exp().sum() for chunk in chunks).log(
 # %% wrong: keeps the chunks
 def logsumexp_of(chunks): return logsumexp(torch.cat(list(chunks)))
 
+# %% wrong: keeps the scores
+def logsumexp_of(chunks):
+    seen = torch.tensor([])
+    for chunk in chunks: seen = torch.cat([seen, chunk])
+    return logsumexp(seen)
+
+# %% wrong: of this chunk
+def logsumexp_of(chunks):
+    m, total = torch.tensor(-math.inf), 0.
+    for chunk in chunks:
+        old, m = m, chunk.max()
+        total = total*(old - m).exp() + (chunk - m).exp().sum()
+    return m + total.log()
+
+# %% wrong: far below zero
+def logsumexp_of(chunks):
+    m, total = torch.tensor(0.), 0.
+    for chunk in chunks:
+        old, m = m, torch.maximum(m, chunk.max())
+        total = total*(old - m).exp() + (chunk - m).exp().sum()
+    return m + total.log()
+
 # %% check
 class Once: # an iterator that says so when it is asked to begin again
     def __init__(self, chunks): self.chunks, self.done = chunks, False
@@ -290,6 +349,16 @@ class Once: # an iterator that says so when it is asked to begin again
     def __next__(self):
         try: return next(self.chunks)
         except StopIteration: self.done = True; raise
+
+def numbers_in(value):
+    if torch.is_tensor(value): return value.numel()
+    return sum(map(numbers_in, value)) if isinstance(value, (list, tuple)) else 1
+
+def most_in_a_name(frame): # the most numbers that a name of the answer stands for, in this frame and those that called it
+    most = 0
+    while frame and frame.f_globals is not globals():
+        most, frame = max([most, *map(numbers_in, frame.f_locals.values())]), frame.f_back
+    return most
 
 @check.add
 def logsumexp_of(f):
@@ -305,20 +374,23 @@ def logsumexp_of(f):
     small = [torch.randn(k, generator=g) for k in (3, 1, 2, 5)]
     grows = [torch.randn(4, generator=g) + 100*k for k in range(30)]
     plain, later = 'the scores themselves are too large or too small for `exp`', 'the largest score of the first chunk is not the largest of all, and a later one overflows'
+    low = 'all scores are far below zero, and `exp` makes them zero; what was the largest so far, before the first chunk?'
+    falls = 'a chunk far below the others overflows: subtract the largest of all so far, not of this chunk'
     cases = [([torch.tensor([0., 1.]), torch.tensor([2.])], plain), ([torch.tensor([2.])], plain), (small, plain),
-             ([torch.tensor([1000.]), torch.tensor([0., 1000.])], plain), ([torch.tensor([-1000., -1000.]), torch.tensor([-1001.])], plain),
-             (grows[::-1], plain), ([torch.tensor([0.]), torch.tensor([200., 200.])], later), (grows, later),
-             ([torch.tensor([-math.inf, 3.]), torch.tensor([4., -math.inf])], plain), ([torch.zeros(7, dtype=torch.float64) for _ in range(50)], plain),
-             ([torch.tensor([-math.inf, -math.inf]), torch.tensor([1.])], 'a chunk of nothing but −inf makes −inf − (−inf), which is nan')]
+             ([torch.tensor([1000.]), torch.tensor([0., 1000.])], plain), ([torch.tensor([-1000., -1000.]), torch.tensor([-1001.])], low),
+             (grows[::-1], falls), ([torch.tensor([0.]), torch.tensor([200., 200.])], later), (grows, later),
+             ([torch.zeros(7, dtype=torch.float64) for _ in range(50)], plain)]
     for chunks, unless_finite in cases:
         right, alive, most = torch.cat(chunks).double().logsumexp(0).item(), [], [0]
         def once():
             for chunk in chunks:
-                chunk = chunk.clone()
-                alive.append(weakref.ref(chunk))
-                yield chunk
-                del chunk
+                given = chunk.clone()
+                alive.append(weakref.ref(given))
+                yield given
+                refuse(not given.equal(chunk), 'it changes the chunks; others may need them after you')
+                del given
                 most[0] = max(most[0], sum(r() is not None for r in alive))
+                refuse(most_in_a_name(sys._getframe(2)) > 100, 'it keeps the scores of all chunks: a few numbers are enough')
         got = f(Once(once()))
         refuse(got is None, 'it returns nothing: no `return`?')
         said = f'\n  chunks {brief([c.tolist() for c in chunks])} gave {brief(got)}; expected {brief(right)}'
@@ -334,6 +406,7 @@ def logsumexp_of(f):
             'that is the last chunk\'s': lambda chunks: chunks[-1].logsumexp(0),
             'the logarithm is missing': lambda chunks: math.exp(min(right, 700))}.items():
             refuse(alike(got, wrong(chunks), 1e-5), words + said)
+        refuse(not alike(f(Once(once())), got), 'the same chunks again give another number: what is kept from one call to the next?' + said)
         raise Wrong('not so' + said)
     return 'log-sum-exps of parts add up like the whole, in any order: so the parts may lie on many machines'
 
@@ -420,6 +493,7 @@ def sigmoid_grads(f):
             'the sigmoid is taken twice': wrongly(slope=lambda z, h: h.sigmoid()*(1 - h.sigmoid())),
             'the loss is a mean: `d_out` should be divided by n': wrongly(scale=lambda n: 1),
             'divided by n twice': wrongly(scale=lambda n: n*n),
+            'divided by 64, however many rows there are': wrongly(scale=lambda n: 64),
             'the gradient of a bias is summed over the rows (`d_out` has been divided by n already)': wrongly(sums=lambda d: d.mean(0)),
             'the sign is wrong: probabilities minus one-hot labels': wrongly(sign=-1),
             'the one-hot labels are missing in `d_out`': with_labels_off,
@@ -518,9 +592,9 @@ def lottery(x, y, xv, yv, share):
 @check.add
 def lottery(f):
     x, y, xv, yv = mnist()
-    x, y, xv, yv, said = x[:20_000], y[:20_000], xv[:4000], yv[:4000], None
-    for share in 0.5, 0.7:
-        got = f(x.clone(), y.clone(), xv.clone(), yv.clone(), share)
+    xv, yv, said = xv[:4000], yv[:4000], None
+    for share, n in (0.5, 20_000), (0.7, 8000):
+        got = f(x[:n].clone(), y[:n].clone(), xv.clone(), yv.clone(), share)
         if torch.is_tensor(got): got = got.tolist()
         refuse(not isinstance(got, (tuple, list)) or len(got) != 4, 'four numbers, please: guess, lowest, right, loss')
         guess, lowest, right, loss = map(float, got)
@@ -538,6 +612,7 @@ def lottery(f):
         refuse(not alike(lowest, exact, 1e-3), f'{here}the lowest loss is {exact:.4f}, and you have {lowest:.4f}')
         refuse(right < true + 0.05, f'{here}{right:.2f} of the labels right is no more than a perfect network gets of labels drawn by lot ({true:.2f}). Did you compare with the clean labels? Is it trained?')
         refuse(loss < exact - 0.03, f'{here}a loss of {loss:.3f} is below the lowest, {exact:.3f}: were the validation labels drawn in the same lottery?')
+        refuse(loss > math.log(10) and right > 0.6, f'{here}{right:.2f} of the clean labels are right, but with a loss of {loss:.3f} it is far too sure of itself: were its own labels drawn by lot?')
         refuse(loss > math.log(10), f'{here}a loss of {loss:.3f} is worse than knowing nothing')
         if share == 0.5: said = 'was within ten points' if abs(guess - right) < 0.1 else 'was too low' if guess < right else 'was too high'
     return f'your guess {said}; the true label is still the likeliest of the ten, and that is all a network needs'

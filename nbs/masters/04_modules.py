@@ -61,6 +61,29 @@ def forgiving():
         def __init__(self): pass
     return Forgiving
 
+# %% wrong: assigns nothing
+def forgiving():
+    class Forgiving(nn.Module):
+        def __init__(self):
+            if '_modules' not in vars(self): super().__init__()
+        def __setattr__(self, name, value):
+            if '_modules' not in vars(self): nn.Module.__init__(self)
+            super().__setattr__(name, value)
+    return Forgiving
+
+# %% wrong: let the later call do nothing
+def forgiving():
+    class Forgiving(nn.Module):
+        def __new__(cls, *args, **kwargs):
+            self = super().__new__(cls)
+            nn.Module.__init__(self)
+            return self
+        def __init__(self):
+            old = {name: vars(self)[name] for name in ('_parameters', '_modules', '_buffers')}
+            super().__init__()
+            vars(self).update(old)
+    return Forgiving
+
 # %% wrong: not a child of `nn.Module`
 def forgiving(): return Module
 
@@ -79,24 +102,34 @@ def forgiving(f):
                 for _ in range(first): super().__init__()
                 self.l1, self.scale = nn.Linear(3, 2), nn.Parameter(torch.ones(2))
                 self.register_buffer('seen', torch.zeros(1))
+                self.register_buffer('unsaved', torch.zeros(1), persistent=False)
                 for _ in range(last): super().__init__()
             def forward(self, x): return self.scale*self.l1(x)
         return Model
     calls = {'calls it first': (1, 0), 'never calls it': (0, 0), 'calls it last': (0, 1), 'calls it twice': (1, 1)}
     for words, (first, last) in calls.items():
-        Model = model(first, last)
-        try: a, b = Model(), Model()
-        except (AttributeError, KeyError, TypeError) as e:
-            raise Wrong(f'a model that {words} stops with {type(e).__name__}: {e}') from None
+        Model, made = model(first, last), []
+        for which in 'a model', 'the first model is there, but a second one':
+            try: made.append(Model())
+            except (AttributeError, KeyError, TypeError) as e:
+                shared = '; what is noted in the class holds for all its models'*len(made)
+                raise Wrong(f'{which} that {words} stops with {type(e).__name__}: {e}{shared}') from None
+        a, b = made
         refuse(a._modules is b._modules or a._parameters is b._parameters, 'two models share their layers')
         found = [name for name, _ in a.named_parameters()]
         refuse(not found, f'in a model that {words}, what was assigned before is gone: no parameter is left')
         refuse(sorted(found) != ['l1.bias', 'l1.weight', 'scale'], f'a model that {words} has the parameters {found}')
         refuse('seen' not in a.state_dict(), f'in a model that {words}, the buffers are gone')
+        refuse('unsaved' in a.state_dict(), f'a model that {words} saves a buffer that is not to be saved: more is gone than the registers. Better let the later call do nothing')
         refuse(a(torch.ones(4, 3)).shape != (4, 2), f'a model that {words} computes something else')
         refuse(a.eval().l1.training or a.training or not a.train().l1.training, f'`eval` and `train` do not reach the layers of a model that {words}')
         refuse(a.double().l1.weight.dtype != torch.float64, f'`double` does not reach the layers of a model that {words}')
         refuse(len([*nn.Sequential(a, b).parameters()]) != 6, f'a model that {words} is not seen inside `nn.Sequential`')
+    class Empty(Base):
+        def __init__(self): pass
+        def forward(self, x): return x
+    try: Empty()(torch.ones(1)), Empty().state_dict()
+    except AttributeError as e: raise Wrong(f'a model that assigns nothing has no registers: {e}') from None
     class Wide(Base):
         def __init__(self, width, bias=True): self.l1 = nn.Linear(width, width, bias)
     try: wide = Wide(5, bias=False)
@@ -224,7 +257,7 @@ def keep_best(f):
                 refuse(i != best == 0 and len(scores) > 1 and i != at[0],
                        where.format(i) + '. The weights that it came with count, too')
                 refuse(i == at[0] != best, where.format(i) + ': the weights of the last epoch, whatever you kept. '
-                       'Did you keep a copy, or the same memory?')
+                       'Did you keep a copy, or the same memory? And did you load it into `model`?')
                 refuse(i == worst != best, where.format(i) + ': the lower the better')
                 refuse(i != best, where.format(i))
             refuse(any(i != best for i in left.values()),
@@ -286,7 +319,7 @@ class Dropout(Module):
     def __init__(self, p=0.5): self.p = p
     def forward(self, input):
         if not self.training: return input
-        with torch.no_grad(): input[torch.rand_like(input) < self.p] = 0
+        input[torch.rand_like(input) < self.p] = 0
         return input/(1 - self.p)
 
 # %% check
@@ -296,10 +329,10 @@ def Dropout(f):
     refuse(f(0.5).training is not True, 'a new layer should be in training: `training` is missing or False')
     x = torch.linspace(1, 2, 10_000).reshape(100, 100)
     for p in (0.25, 0.5, 0.9):
-        layer, given = f(p), x.clone().requires_grad_()
-        out = layer(given)
-        refuse(out is None, '`forward` returns nothing: no `return`?')
-        refuse(not given.detach().equal(x), 'it changes its input: the zeros are in the tensor that it was given')
+        layer, given = f(p), x.clone()
+        refuse(layer(given) is None, '`forward` returns nothing: no `return`?')
+        refuse(not given.equal(x), 'it changes its input: the zeros are in the tensor that it was given')
+        out = layer(given.requires_grad_())
         refuse(out.shape != x.shape, f'the shape should stay {tuple(x.shape)}, and is {tuple(out.shape)}')
         zeros, kept = out.detach() == 0, out.detach() != 0
         share = zeros.float().mean().item()
@@ -334,7 +367,7 @@ def Dropout(f):
 
 # %% [markdown]
 # ## 4. What came out of each layer?
-# (Forty minutes.) Write a `summary` of any model, ours, PyTorch's, or a mixture: send `x` through it, and note for each layer that's called its address, the shape of what came out, and how many numbers it holds. A layer is a module without children. The lines come in the order of the calls, so a layer that's called twice has two. Leave the model as you found it, even if it stops with an error on the way.
+# (Forty minutes.) Write a `summary` of any model, ours, PyTorch's, or a mixture: send `x` through it, and note for each layer that's called its address, the shape of what came out, and how many numbers its parameters hold. A layer is a module without children. The lines come in the order of the calls, so a layer that's called twice has two. Leave the model as you found it, even if it stops with an error on the way.
 #
 # What would `__call__` have to do for that? (PyTorch's answer is called a *hook*. Here no method of theirs is needed.)
 # <details><summary>Hint</summary>
@@ -421,6 +454,23 @@ def summary(model, x):
     for _, layer in layers: del layer.forward
     return lines
 
+# %% wrong: several arguments
+def summary(model, x):
+    lines, layers = [], [(a, m) for a, m in model.named_modules() if not [*m.children()]]
+    def listen(address, layer):
+        forward = layer.forward
+        numbers = sum(p.numel() for p in layer.parameters())
+        def heard(input):
+            out = forward(input)
+            lines.append((address, tuple(out.shape), numbers))
+            return out
+        layer.forward = heard
+    for pair in layers: listen(*pair)
+    try: model(x)
+    finally:
+        for _, layer in layers: del layer.forward
+    return lines
+
 # %% wrong: children are not layers
 def summary(model, x):
     lines, layers = [], [(a, m) for a, m in model.named_modules()]
@@ -443,6 +493,10 @@ class Around(Module): # its layers are called in another order than they were as
     def __init__(self, kind=nn): self.last, self.first, self.act = kind.Linear(4, 2), kind.Linear(3, 4), kind.ReLU()
     def forward(self, x): return self.act(self.last(self.act(self.first(x))))
 
+class Twice(Module): # its layer takes two arguments, one of them by name
+    def __init__(self): self.both = nn.Bilinear(3, 3, 2)
+    def forward(self, x): return self.both(x, input2=x)
+
 class Stops(Around):
     def forward(self, x): raise ValueError('on purpose')
 
@@ -458,15 +512,20 @@ def summary(f):
         ('a model whose `forward` is `act(last(act(first(x))))`', Around(), torch.ones(2, 3), [('first', (2, 4), 16), ('act', (2, 4), 0), ('last', (2, 2), 10), ('act', (2, 2), 0)]),
         ('such a model, after a small Sequential', Sequential(Sequential(Linear(3, 3), nn.ReLU()), Around()), torch.ones(1, 3),
          [('0.0', (1, 3), 12), ('0.1', (1, 3), 0), ('1.first', (1, 4), 16), ('1.act', (1, 4), 0), ('1.last', (1, 2), 10), ('1.act', (1, 2), 0)]),
-        ('nn.Linear(3, 2)', nn.Linear(3, 2), torch.ones(3), [('', (2,), 8)])):
+        ('a frozen nn.Linear(3, 2)', nn.Linear(3, 2).requires_grad_(False), torch.ones(3), [('', (2,), 8)]),
+        ('a model whose `forward` is `both(x, input2=x)`', Twice(), torch.ones(4, 3), [('both', (4, 2), 20)])):
         before = state(model)
         try: got = f(model, x.clone())
+        except TypeError as e:
+            refuse(isinstance(model, Twice), f'{words}: a layer may get several arguments, and by name; hand them all on ({e})')
+            raise
         except RuntimeError as e:
             refuse('shapes' in str(e), f"{words}: a layer got what isn't for it. Do all of them see the last layer? Or are they called one after the other, "
                    f'as they stand in the tree, and not as the model calls them? ({e})')
             raise
         refuse(got is None, 'it returns nothing: no `return`?')
-        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has learnt a new attribute, or changed its mode')
+        refuse([s[2] for s in state(model)] != [s[2] for s in before], f'{words}: the model is not as it was: its mode has changed')
+        refuse(state(model) != before, f'{words}: the model is not as it was: it still listens, or has kept a new attribute; `del layer.forward`')
         try: lines = [(address, tuple(shape), int(n)) for address, shape, n in got]
         except (TypeError, ValueError): raise Wrong(f'each line should be (address, shape, numbers), but it returned {brief(got)}') from None
         said = f'\n  {words} gave {brief(lines)}; expected {brief(expected)}'
@@ -476,7 +535,7 @@ def summary(f):
         refuse(sorted(set(lines), key=str) == sorted(set(expected), key=str) and len(lines) < len(expected), f'a layer that is called twice has two lines{said}')
         refuse(sorted(lines) == sorted(expected) and lines != expected, f'the lines should come in the order of the calls{said}')
         refuse(names == wanted and [s for _, s, _ in lines] != [s for _, s, _ in expected], f'the shapes should be those of what comes out{said}')
-        refuse(names == wanted and lines != expected, f'the third number is how many numbers the layer itself holds{said}')
+        refuse(names == wanted and lines != expected, f'the third number is how many numbers the layer itself holds, trained or not{said}')
         refuse(lines != expected, f'that is not what the model does{said}')
         refuse(f(model, x.clone()) is None or [tuple(line) for line in f(model, x.clone())] != [tuple(line) for line in got], 'a second call says something else')
     model = Stops()
@@ -489,7 +548,7 @@ def summary(f):
 
 # %% [markdown]
 # ## 5. It fades (open)
-# (Half an hour.) Stack ten layers `Linear(256, 256, bias=False)`, each with a `ReLU` after it, as they begin, and send random numbers through (`torch.randn`). How large is what comes out beside what went in, measured by the root of the mean square? A half, a tenth, a thousandth? Predict it for any width and depth without making a layer, then measure. Return both.
+# (Half an hour.) Stack ten layers `Linear(256, 256, bias=False)`, each with a `ReLU` after it, as they begin, and send a thousand rows of random numbers through (`torch.randn`). How large is what comes out beside what went in, measured by the root of the mean square? A half, a tenth, a thousandth? Predict it for any width and depth without making a layer, then measure. Return both.
 #
 # By which factor would you multiply all weights at the start so that it doesn't fade?
 # <details><summary>Hint</summary>
@@ -534,6 +593,22 @@ def fades(width, depth):
     def size(t): return t.square().mean()
     with torch.no_grad(): return 6**-depth, (size(model(x))/size(x)).item()
 
+# %% wrong: deviation
+def fades(width, depth):
+    h = x = torch.randn(1000, width)
+    with torch.no_grad():
+        for _ in range(depth): h = Linear(width, width, bias=False)(h).relu()
+    return 6**(-depth/2), (h.std()/x.std()).item()
+
+# %% wrong: from call to call
+def fades(width, depth):
+    def measured():
+        h = x = torch.randn(1000, width)
+        with torch.no_grad():
+            for _ in range(depth): h = Linear(width, width, bias=False)(h).relu()
+        return (h.norm()/x.norm()).item()
+    return measured(), measured()
+
 # %% wrong: the same number twice
 def fades(width, depth): return 6**(-depth/2), 6**(-depth/2)
 
@@ -561,7 +636,14 @@ def fades(f):
         refuse(not 1/1.6 < measured/size < 1.6 and 1/1.6 < measured/biased < 1.6,
                f'{case}: what you measured is {measured:.3g}, the size with biases; without, it is {size:.3g}')
         refuse(not 1/1.6 < measured/size < 1.6, f'{case}: what you measured is {measured:.3g}; `check` measured {size:.3g}')
-        refuse(not 1/1.6 < predicted/size < 1.6, f'{case}: your prediction is {predicted:.3g}, and it came to {size:.3g}')
+        why = {3: ': what does the ReLU do to the mean square?', 12: ': a ReLU halves the mean square, not the root of it'}
+        refuse(not 1/1.6 < predicted/size < 1.6, f'{case}: your prediction is {predicted:.3g}, and it came to {size:.3g}'
+               + ''.join(words for square, words in why.items() if alike(predicted*square**(depth/2), 1., 1e-3)))
         off = max(off, predicted/size, size/predicted)
+    predicted, measured = torch.tensor([[float(q) for q in f(256, 1)] for _ in range(8)]).T
+    refuse(predicted.min() != predicted.max(), 'your prediction differs from call to call: predict it without making a layer')
+    ratio = (measured.mean()/left_of(256, 1, False)).item()
+    refuse(not 0.9 < ratio < 1.1, f'width 256, depth 1: what you measured is {ratio:.2f} of what `check` measured. '
+           'The root of the mean square, please: not the standard deviation, which leaves the mean out, and no mean of absolute values')
     return (f'your predictions are within a factor of {1.3 if off < 1.3 else 1.6}; with weights √6 times as large, '
             "nothing fades: that's He's start (2015)")

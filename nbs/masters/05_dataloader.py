@@ -11,7 +11,7 @@ from minisgd.dataloader import Dataset, DataLoader, collate
 from minisgd.checks.dataloader import check
 
 # %% check
-import math, torch
+import math, torch, torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from ..dataloader import DataLoader, Dataset, collate
 
@@ -19,7 +19,7 @@ def gen(seed=0): return torch.Generator().manual_seed(seed)
 
 # %% [markdown]
 # ## 1. Torn pairs
-# (Ten minutes.) Break the lesson's loop on purpose: shuffle the images and the labels, each in an order of its own. No error, and the network trains. But its loss gets stuck. Before you run the cell below: where? The images now tell nothing about the labels, so the best that a network can do is to say how frequent each label is, whatever the image. Write what that costs, for any labels.
+# (Ten minutes.) Break the lesson's loop on purpose: shuffle the images and the labels, each in an order of its own. No error, and the network trains. But its loss gets stuck. Where? The images now tell nothing about the labels, so the best that a network can do is to say how frequent each label is, whatever the image. Write what that costs, for any labels, before you run the cell below. (If you've done the first exercise of 03, you have it already: bring it along.)
 # <details><summary>Hint</summary>
 #
 # A row whose label has the share $p$ costs $-\log p$. How many such rows are there? And a label that never occurs costs nothing, though its logarithm is infinite.
@@ -52,6 +52,11 @@ def stuck_at(y):
     share = y.unique(return_counts=True)[1]/len(y)
     return (share*share.log()).sum().item()
 
+# %% wrong: as scores
+def stuck_at(y):
+    share = y.bincount()/len(y)
+    return cross_entropy(share.repeat(len(y), 1), y).item()
+
 # %% wrong: mean over the classes
 def stuck_at(y):
     share = y.unique(return_counts=True)[1]/len(y)
@@ -63,9 +68,12 @@ def stuck_at(f):
     def right(y):
         share = y.unique(return_counts=True)[1].double()/len(y)
         return -(share*share.log()).sum().item()
+    def below_ten(y):
+        share = y[y < 10].unique(return_counts=True)[1].double()/len(y)
+        return -(share*share.log()).sum().item()
     g = gen()
     for y in (torch.tensor([0, 0, 0, 1]), torch.tensor([1, 0, 2, 2, 2, 2, 1, 0]), torch.arange(10).repeat(3), torch.tensor([7]*5),
-              torch.tensor([3, 9, 9]), torch.randint(6, (101,), generator=g)**2):
+              torch.tensor([3, 40, 40]), torch.randint(6, (101,), generator=g)**2):
         refuse((got := f(y.clone())) is not None and not torch.is_tensor(got) and isinstance(got, float) and math.isnan(got)
                or torch.is_tensor(got) and got.isnan().any(),
                f'stuck_at({brief(y)}) gave nan: a label that never occurs has the share 0, and 0 times the logarithm of 0 is nan')
@@ -76,6 +84,9 @@ def stuck_at(f):
             'wrong sign: a loss is positive': lambda y: -right(y),
             'a mean over the classes; but the loss is a mean over the rows, and frequent labels have more of them':
                 lambda y: -(y.unique(return_counts=True)[1].double()/len(y)).log().mean().item(),
+            'that is what a row of the most frequent label costs; the others cost, too': lambda y: -math.log(y.unique(return_counts=True)[1].max().item()/len(y)),
+            'the shares are probabilities; as scores, take their logarithms': lambda y: F.cross_entropy((y.bincount()/len(y)).repeat(len(y), 1), y),
+            'labels from 10 up are left out': below_ten,
             'the loss is a mean over the rows, not their sum': lambda y: len(y)*right(y)})
     return 'remember 2.30 for ten labels of equal share: a loss that stays there often means torn pairs'
 
@@ -104,7 +115,7 @@ paired < 1, torn < 2    # print the two losses instead!
 
 # %% [markdown]
 # ## 2. Who stays at home?
-# (Ten minutes.) A loader with `drop_last=True` leaves items out, others in each epoch. Which share of the items does an epoch not see, on average? Write it for a shuffled epoch, and for one that's drawn with replacement (n draws, cut in the same way). Say what you expect for the alphabet in batches of 4 before you compute it: is it a tenth, or more like a third?
+# (Ten minutes.) A loader with `drop_last=True` leaves items out, different ones in each epoch. Which share of the items does an epoch not see, on average? Write it for a shuffled epoch, and for one that's drawn with replacement (n draws, cut in the same way). Say what you expect for the alphabet in batches of 4 before you compute it: is it a tenth, or more like a third?
 #
 # Then look for a batch size with which training does nothing at all, and nobody says so.
 # <details><summary>Hint</summary>
@@ -135,6 +146,11 @@ def unseen(n, batch_size, replacement):
     left = n % batch_size or batch_size
     return (1 - 1/n)**(n - left) if replacement else left/n
 
+# %% wrong: larger than n
+def unseen(n, batch_size, replacement):
+    left = n % batch_size if batch_size < n else 0
+    return (1 - 1/n)**(n - left) if replacement else left/n
+
 # %% wrong: replacement or not
 def unseen(n, batch_size, replacement): return (n % batch_size)/n
 
@@ -149,6 +165,8 @@ def unseen(f):
             ask(f, n, bs, replacement, expect=right, tol=1e-6, mistakes={
                 'how many draws are left, once the short batch is dropped?': lambda n, bs, r: (1 - 1/n)**n if r else right(n, bs, r),
                 'that is how many items, not which share of them': lambda n, bs, r: n*right(n, bs, r),
+                'a batch larger than n is a short one, too, and dropped: nothing is seen': lambda n, bs, r: ((1 - 1/n)**n if r else 0.) if bs > n else None,
+                'one draw misses an item with the probability 1 - 1/n; 25/26 is the alphabet\'s': lambda n, bs, r: (25/26)**(n//bs*bs) if r else None,
                 'that is the share that it does see': lambda n, bs, r: 1 - right(n, bs, r),
                 'a batch that is full is not dropped': lambda n, bs, r: (1 - 1/n)**(n - (n % bs or bs)) if r else (n % bs or bs)/n,
                 'it answers the same, replacement or not': lambda n, bs, r: right(n, bs, not r),
@@ -199,6 +217,14 @@ def pad(words):
         row[:len(word)] = torch.tensor([ord(letter) - 96 for letter in word])
     return numbers, lengths
 
+# %% wrong: wider than the longest word
+def pad(words):
+    lengths = torch.tensor([len(word) for word in words])
+    numbers = torch.zeros(len(words), max(1, int(lengths.max())), dtype=torch.int64)
+    for row, word in zip(numbers, words):
+        row[:len(word)] = torch.tensor([ord(letter) - 96 for letter in word])
+    return numbers, lengths
+
 # %% wrong: their own lengths
 def pad(words):
     longest = max(len(word) for word in words)
@@ -222,7 +248,7 @@ def _pad(words, first=1, left=False, width=0):
 @check.add
 def pad(f):
     def lengths_of_all(words): return _pad(words)[0], torch.full((len(words),), max(map(len, words)))
-    for words in ['a', 'loader'], ['zebra'], ['of', 'a', 'batch', 'and', 'maps'], ['', 'ab'], ['same', 'size'], ['b', 'a', '']:
+    for words in ['a', 'loader'], ['zebra'], ['of', 'a', 'batch', 'and', 'maps'], ['', 'ab'], ['same', 'size'], ['b', 'a', ''], ['', '']:
         given = list(words)
         got = f(given)
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -243,7 +269,7 @@ def pad(f):
             refuse(alike(numbers, (right + 96)*(right > 0)), f'count the letters from 1: *a* is 1\n  {said}')
             refuse(alike(numbers, _pad(words, 1, True)[0]), f'the zeros are on the left\n  {said}')
             refuse(numbers.ndim == 2 and numbers.shape[1] > right.shape[1] and alike(numbers[:, :right.shape[1]], right),
-                   f'wider than the longest word of this batch\n  {said}')
+                   f'wider than the longest word of this batch: {[*numbers.shape]} where {[*right.shape]} would do\n  {said}')
             refuse(numbers.ndim == 2 and numbers.shape[1] < right.shape[1], f'letters are cut off\n  {said}')
             raise Wrong(said)
         said = f'{call} gave the lengths {brief(lengths)}; expected {brief(sizes)}'
@@ -351,9 +377,11 @@ def Balanced(f):
         for k, m in zip(kinds, counts):
             rows = (labels == k).nonzero()[:, 0]
             times = torch.tensor([(i == r).sum() for r in rows]).double()
-            mean = times.mean()
-            refuse(m > 1 and times.var(correction=0) > 2.5*mean, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
-            refuse(m > 5 and mean > 3 and times.var(correction=0) < 0.3*mean and len(kinds) > 1,
+            mean, d = times.mean(), max(m.item() - 1, 1)
+            spread = m*times.var(correction=0)/mean.clamp(min=1e-9) # chi-squared; outside of the bounds less than once in a million
+            low, high = (d*(1 - 2/(9*d) + z*(2/(9*d))**0.5)**3 for z in (-4.9, 4.9))
+            refuse(m > 1 and spread > high, f'the rows of label {k} are not drawn equally often: from {int(times.min())} to {int(times.max())} times')
+            refuse(m > 5 and mean > 3 and spread < low and len(kinds) > 1,
                    f'the rows of label {k} are not drawn independently: each comes {int(times.min())} to {int(times.max())} times')
         if len(kinds) > 1 and n > 100:
             same = (labels[i][:, 1:] == labels[i][:, :-1]).float().mean()
@@ -363,7 +391,7 @@ def Balanced(f):
         torch.rand(7)
         refuse([list(again) for _ in range(epochs)] != drawn, 'the same seed gives other draws: do all of them come from the generator?')
     plain = f(rare)
-    refuse(n > 1 and list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
+    refuse(list(plain) == list(plain), 'without a generator, the draws are the same in each epoch')
     data = Dataset(torch.arange(1000), rare)
     labels = torch.cat([yb for _, yb in DataLoader(data, 50, sampler=f(rare, generator=gen(2)))])
     refuse(not 400 < labels.sum() < 600, f'in a loader, {int(labels.sum())} of 1,000 rows have the rare label')
@@ -536,6 +564,14 @@ def similar(lengths, batch_size, g):
     batches = [b.tolist() for b in lengths.argsort().split(batch_size)]
     return [batches[i] for i in torch.randperm(len(batches), generator=g)], 0.01
 
+# %% wrong: sorted in parts
+def similar(lengths, batch_size, g):
+    order, batches = torch.randperm(len(lengths), generator=g), []
+    for part in order.split(10*batch_size):
+        batches += [b.tolist() for b in part[lengths[part].argsort()].split(batch_size)]
+    spread = (lengths.max() - lengths.min()).item()/20
+    return batches, spread/(lengths.float().mean().item() + spread)
+
 # %% wrong: zeros are left
 def similar(lengths, batch_size, g):
     return [b.tolist() for b in torch.randperm(len(lengths), generator=g).split(batch_size)], 0.5
@@ -589,6 +625,8 @@ def similar(f):
             means = torch.tensor([lengths[b].float().mean() for b in batches if len(b) == bs])
             r = torch.corrcoef(torch.stack([means, torch.arange(len(means)).float()]))[0, 1]
             refuse(r.abs() > 0.6, 'the batches come in order of their lengths, so each part of the epoch sees one kind of words')
+            longer = (means.diff() > 0).float().mean().item() # about a half, in mixed order
+            refuse(not 0.25 < longer < 0.75, f'the batches come sorted in parts: {longer:.0%} of them have longer words than the one before. Mix their order, too')
             refuse(predicted is None or not 0 <= float(predicted) <= 1, f'a share is from 0 to 1; you predict {predicted}')
             off, worst = max(off, abs(float(predicted) - share)), max(worst, share/plain)
         a, b = companions(epochs[0]), companions(epochs[1])

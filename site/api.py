@@ -71,7 +71,7 @@ class Source:
 
 def public(name): return not name.startswith('_')
 def is_function(node): return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-def here(piece, anchor): return f'<a href="../{piece.notebook[:-6]}.html#{anchor}">written here</a>'
+def here(piece, anchor): return f'<a href="../{piece.notebook[:-6]}.html#{anchor}">its cell in {piece.notebook.split("_")[0]}</a>'
 
 
 def patched(node):
@@ -86,7 +86,7 @@ def functions(source, name, f, link=''):
     yield f'{" ".join((ast.get_docstring(f) or "").split())}{link and f" ({link})"}\n'
     rows = [(names, words) for names, words in source.rows(f) if words]
     if rows:
-        yield '| argument | |\n|---|---|'
+        yield '| argument | what it is |\n|---|---|'
         for names, words in rows:
             cells = 'returns' if names == ['returns'] else ', '.join(f'`{n}`' for n in names)
             yield f'| {cells} | {words} |'.replace('`|', '`\\|')
@@ -101,17 +101,19 @@ def entry(source, name, piece, others):
     elif isinstance(node, ast.ClassDef):
         methods = [(n, piece) for n in node.body if is_function(n)] + [(p.node, p) for p in others]
         start = next((n for n, _ in methods if n.name == '__init__'), None)
-        bases = ', '.join(f'`{source.segment(b)}`' for b in node.bases)
-        doc = f'{" ".join((ast.get_docstring(node) or "").split())} ({link}{bases and ", from "}{bases})\n'
+        bases = ', '.join(source.segment(b) for b in node.bases)
+        doc = f'{" ".join((ast.get_docstring(node) or "").split())} ({link}{start and bases and f", from `{bases}`" or ""})\n'
         if start: first, _, *rest = functions(source, name, start)
-        else: first, rest = f'```python\nclass {name}\n```\n', []
+        else: first, rest = f'```python\nclass {name}({bases})\n```\n'.replace('()\n', '\n'), []
         yield from [first, doc, *rest]
         plain = []
         for method, at in methods:
             if not public(method.name): continue
-            if not ast.get_docstring(method) and not any(w for _, w in source.rows(method)): plain.append(source.signature(method.name, method)); continue
-            yield f'### {name}.{method.name}\n'
-            yield from functions(source, method.name, method, here(at, f'{name}.{method.name}') if at is not piece else '')
+            if at is piece and not ast.get_docstring(method) and not any(words for _, words in source.rows(method)):
+                plain.append(source.signature(method.name, method))
+            else:
+                yield f'### {name}.{method.name}\n'
+                yield from functions(source, method.name, method, here(at, f'{name}.{method.name}') if at is not piece else '')
         if plain: yield 'Also ' + ', '.join(f'`{p}`' for p in plain) + '.\n'
     else: yield f'```python\n{source.segment(node)}\n```\n\n({link})\n'
 
@@ -120,8 +122,7 @@ def names_of(node):
     "What a statement defines."
     if owner := patched(node): return [f'{owner}.{node.name}']
     if is_function(node) or isinstance(node, ast.ClassDef): return [node.name]
-    targets = getattr(node, 'targets', [])
-    return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+    return [n.id for target in getattr(node, 'targets', []) for n in getattr(target, 'elts', [target]) if isinstance(n, ast.Name)]
 
 
 def modules(): return {module(p): p for p in [*sorted(NBS.glob('[0-9]*.ipynb')), *sorted(NBS.glob('[a-z]_*.ipynb'))]}

@@ -34,7 +34,11 @@ def build(out):
                 to = out/'notebooks'/path.relative_to(pages.NBS)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, to)
-            (out/'.nojekyll').touch()
+            (out/'.nojekyll').touch()                           # for GitHub: folders may begin with _
+            for template in (out/'_static').glob('*macros.html'): template.unlink()     # the theme's, of no use here
+            for path in out.rglob('*.html'):                    # the contents' toggles have no name
+                html = path.read_text(encoding='utf-8')
+                path.write_text(html.replace('<summary><span class="toctree-toggle"', '<summary aria-label="More"><span class="toctree-toggle"'), encoding='utf-8')
             faults = list(check.faults(out))
     print(*faults, sep='\n', file=sys.stderr)
     return bool(faults)

@@ -11,7 +11,7 @@ class Page(HTMLParser):
     "What a page loads, where it leads, and where one can land on it."
     def __init__(self, path):
         super().__init__()
-        self.ids, self.links, self.loads, self.headings, self.mute = set(), [], [], [], []
+        self.ids, self.links, self.loads, self.headings, self.images = set(), [], [], [], []
         self.section = self.reading = None
         self.text = path.read_text(encoding='utf-8')
         self.feed(self.text)
@@ -21,7 +21,7 @@ class Page(HTMLParser):
         for key in ('id', 'name'):
             if attrs.get(key): self.ids.add(attrs[key])
         if tag == 'a' and attrs.get('href'): self.links.append((attrs['href'], self.section))
-        if tag == 'img' and not (attrs.get('alt') or '').strip(): self.mute.append((attrs.get('src'), self.section))
+        if tag == 'img': self.images.append((attrs.get('src'), (attrs.get('alt') or '').strip()))
         if re.fullmatch('h[1-6]', tag):
             self.headings.append(int(tag[1]))
             self.reading = self.section = ''
@@ -58,7 +58,8 @@ def faults(root):
             file, anchor = resolve(path, link, root)
             if not file.exists() or not file.is_relative_to(root): yield told(f'{link} leads nowhere', section)
             elif anchor and file in pages and anchor not in pages[file].ids: yield told(f'{link} has no such anchor', section)
-        for image, section in page.mute: yield told(f'{image} has no alternative text', section)
+        for image, words in page.images:
+            if not words: yield told(f'{image} has no alternative text', None)
         if page.headings.count(1) != 1: yield told(f'{page.headings.count(1)} main headings', None)
         for a, b in zip(page.headings, page.headings[1:]):
             if b > a + 1: yield told(f'a heading of level {b} follows one of level {a}', None)

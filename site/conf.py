@@ -28,6 +28,7 @@ html_static_path = [str(HERE/'static'), str(mathjax)]
 templates_path = [str(HERE/'templates')]
 html_css_files = ['site.css']
 html_favicon = str(HERE/'static/favicon.svg')
+html_context = {'default_mode': 'auto'}     # light or dark as the reader's system has it
 html_copy_source = False
 html_use_index = False
 html_theme_options = dict(

@@ -31,10 +31,11 @@ def module(path): return re.search(r'^#\| default_exp (\w+)', '\n'.join(text(c) 
 
 def heading(path):
     "A title with its number, as the index has it; solutions say that they are."
-    title = text(read(path)['cells'][0]).split('\n')[0][2:].removeprefix('Appendix: ')
+    title = text(read(path)['cells'][0]).split('\n')[0][2:]
+    title = re.sub('^Appendix: (.)', lambda m: m[1].upper(), title)
     if path.parent.name == 'solutions': title = title.replace('your turn', 'solutions')
     number = path.stem.split('_')[0]
-    return f'{number} {title}' if number.isdigit() else title[0].upper() + title[1:]
+    return f'{number} {title}' if number.isdigit() else title
 
 
 def slug(heading):
@@ -120,6 +121,7 @@ def page(path, names, faults):
                 source = re.sub(r'\[!\[[^\]]*\]\(https?:[^)]*\)\]\([^)]*\)\s*', '', text(cell))    # badges are images from elsewhere
                 if source.startswith('---\n') or not source.strip(): continue               # about the hidden cell under it
                 if cell is nb['cells'][0]: source = f"# {heading(path)}\n" + '\n'.join(source.split('\n')[1:])
+                source = source.replace('that begin with `#| export`', 'marked *exported*')    # as they are here
                 cells.append(cell | dict(source=rewrite(source, path, f"{where}, cell {cell.get('id')}", faults)))
             elif unseen(cell, cell is first): continue
             elif displays:
@@ -128,6 +130,7 @@ def page(path, names, faults):
                 if cell['id'] in names: cells.append(markdown(exported(names[cell['id']], path)))
                 cells.append(cell | dict(source=re.sub(r'^#\|.*\n?', '', text(cell), flags=re.M), metadata={}))
     cells.insert(1, markdown(buttons(path)))
+    if path.parent.name == 'solutions': nb['metadata']['orphan'] = True     # found from their sheet, not in the contents
     nb['metadata']['language_info'] = dict(name='python', file_extension='.py', pygments_lexer='ipython3')
     return nb | dict(cells=cells)
 
@@ -157,8 +160,6 @@ def exercises():
     for path in sheets():
         count = sum(text(c).startswith('## ') for c in read(path)['cells'])
         rows.append(f'| [{heading(NBS/path.name)}]({path.name}) | {count} | [solutions](../solutions/{path.name}) |')
-    entries = [p.stem for p in sheets()]
-    solved = [f'../solutions/{name}' for name in entries]
     return '\n'.join(['# Exercises', '', 'A sheet for each notebook. You write a function, the next cell says `check(yours)`, and it tells you in words what\'s wrong, or that it\'s right.',
         'After `make lab` your own copies of the sheets are in `work/`, and `make progress` counts what you\'ve solved.', '[How `check` does it](../b_exercises.ipynb) is an appendix.', '',
-        '| sheet | exercises | |', '|---|---|---|', *rows, '', toctree([*entries, *solved])])
+        '| sheet | exercises | |', '|---|---|---|', *rows, '', toctree([p.stem for p in sheets()])])

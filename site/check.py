@@ -59,7 +59,7 @@ def faults(root):
             if not file.exists() or not file.is_relative_to(root): yield told(f'{link} leads nowhere', section)
             elif anchor and file in pages and anchor not in pages[file].ids: yield told(f'{link} has no such anchor', section)
         for image, words in page.images:
-            if not words: yield told(f'{image} has no alternative text', None)
+            if words in ('', image): yield told(f'{image} has no alternative text', None)
         if page.headings.count(1) != 1: yield told(f'{page.headings.count(1)} main headings', None)
         for a, b in zip(page.headings, page.headings[1:]):
             if b > a + 1: yield told(f'a heading of level {b} follows one of level {a}', None)

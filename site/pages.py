@@ -128,7 +128,9 @@ def page(path, names, faults):
                 if words := shown(cell): cells.append(markdown(rewrite(words, path, f"{where}, cell {cell.get('id')}", faults)))
             else:
                 if cell['id'] in names: cells.append(markdown(exported(names[cell['id']], path)))
-                cells.append(cell | dict(source=re.sub(r'^#\|.*\n?', '', text(cell), flags=re.M), metadata={}))
+                words = [m['alt'] for out in cell['outputs'] for m in out.get('metadata', {}).values() if 'alt' in m]
+                about = {'mystnb': {'image': {'alt': words[0]}}} if words else {}       # where MyST looks for it
+                cells.append(cell | dict(source=re.sub(r'^#\|.*\n?', '', text(cell), flags=re.M), metadata=about))
     cells.insert(1, markdown(buttons(path)))
     if path.parent.name == 'solutions': nb['metadata']['orphan'] = True     # found from their sheet, not in the contents
     nb['metadata']['language_info'] = dict(name='python', file_extension='.py', pygments_lexer='ipython3')

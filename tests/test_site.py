@@ -107,7 +107,7 @@ def test_the_checker_sees_each_fault(tmp_path):
     good = '<h1>A</h1><h2 id="b">B</h2><a href="#b">b</a><a href="https://example.org">out</a><img src="data:," alt="Words">'
     (tmp_path/'good.html').write_text(good)
     assert list(check.faults(tmp_path)) == []
-    (tmp_path/'bad.html').write_text('''<h1>A</h1><h3>Part</h3><a href="gone.html">x</a><a href="good.html#c">x</a><img src="good.html">
+    (tmp_path/'bad.html').write_text('''<h1>A</h1><h3>Part</h3><a href="gone.html">x</a><a href="good.html#c">x</a><img src="good.html" alt="good.html">
 <script src="https://example.org/x.js"></script><link rel="stylesheet" href="//example.org/x.css"><pre>#| export</pre><h1>Two</h1>''')
     (tmp_path/'x.css').write_text('@import "https://example.org/y.css"; a { background: url(//example.org/z.png) }')
     found = list(check.faults(tmp_path))

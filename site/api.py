@@ -71,7 +71,7 @@ class Source:
 
 def public(name): return not name.startswith('_')
 def is_function(node): return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-def here(piece, anchor): return f'<a href="../{piece.notebook[:-6]}.html#{anchor}">its cell in {piece.notebook.split("_")[0]}</a>'
+def here(piece, anchor): return f'<a href="../{piece.notebook[:-6]}.html#def-{anchor}">its cell in {piece.notebook.split("_")[0]}</a>'
 
 
 def patched(node):

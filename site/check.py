@@ -11,15 +11,14 @@ class Page(HTMLParser):
     "What a page loads, where it leads, and where one can land on it."
     def __init__(self, path):
         super().__init__()
-        self.ids, self.links, self.loads, self.headings, self.images = set(), [], [], [], []
+        self.ids, self.links, self.loads, self.headings, self.images = [], [], [], [], []
         self.section = self.reading = None
         self.text = path.read_text(encoding='utf-8')
         self.feed(self.text)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
-        for key in ('id', 'name'):
-            if attrs.get(key): self.ids.add(attrs[key])
+        if attrs.get('id'): self.ids.append(attrs['id'])
         if tag == 'a' and attrs.get('href'): self.links.append((attrs['href'], self.section))
         if tag == 'img': self.images.append((attrs.get('src'), (attrs.get('alt') or '').strip()))
         if re.fullmatch('h[1-6]', tag):
@@ -60,6 +59,7 @@ def faults(root):
             elif anchor and file in pages and anchor not in pages[file].ids: yield told(f'{link} has no such anchor', section)
         for image, words in page.images:
             if words in ('', image): yield told(f'{image} has no alternative text', None)
+        for name in sorted({i for i in page.ids if page.ids.count(i) > 1}): yield told(f'#{name} is there twice', None)
         if page.headings.count(1) != 1: yield told(f'{page.headings.count(1)} main headings', None)
         for a, b in zip(page.headings, page.headings[1:]):
             if b > a + 1: yield told(f'a heading of level {b} follows one of level {a}', None)

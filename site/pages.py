@@ -89,7 +89,7 @@ def buttons(path):
 def exported(names, path):
     "A sign before a cell that the library takes; links to a function end here."
     page = f'api/{module(path)}.html'
-    links = ', '.join(f'<a id="{n}" href="{page}#{slug(n)}">{n}</a>' for n in names)
+    links = ', '.join(f'<a id="def-{n}" href="{page}#{slug(n)}">{n}</a>' for n in names)
     return f'<p class="exported">exported: {links}</p>'
 
 

@@ -39,6 +39,12 @@ def test_no_directive_and_no_hidden_cell(site):
         assert 'nbdev_export()' not in text and '%pip' not in text, path
 
 
+def test_what_is_for_machines_is_left_out():
+    def unseen(source, first=False): return pages.unseen(dict(source=source), first)
+    assert unseen('#| hide\nx') and unseen('#| default_exp gd') and unseen("import importlib.util\n%pip install x", first=True)
+    assert not unseen('#| export\nx') and not unseen('pip = 1') and not unseen('pipe = 1', first=True)
+
+
 def test_every_picture_has_the_words_that_its_notebook_has_for_it(site):
     for name in LESSONS:
         alts = [words for _, words in check.Page(site/f'{name}.html').images]
@@ -70,8 +76,8 @@ def test_each_name_has_an_entry_and_its_cell(site, module):
     names = ast.literal_eval(re.search(r'^__all__ = (\[.*?\])', source, re.M | re.S)[1])
     assert names
     for name in names:
-        assert pages.slug(name) in page.ids and name in cells.ids, name
-        assert f'../{notebook}.html#{name}' in [link for link, _ in page.links], name
+        assert pages.slug(name) in page.ids and f'def-{name}' in cells.ids, name
+        assert f'../{notebook}.html#def-{name}' in [link for link, _ in page.links], name
         assert f'api/{module}.html#{pages.slug(name)}' in [link for link, _ in cells.links], name
 
 
@@ -108,13 +114,13 @@ def test_the_checker_sees_each_fault(tmp_path):
     (tmp_path/'good.html').write_text(good)
     assert list(check.faults(tmp_path)) == []
     (tmp_path/'bad.html').write_text('''<h1>A</h1><h3>Part</h3><a href="gone.html">x</a><a href="good.html#c">x</a><img src="good.html" alt="good.html">
-<script src="https://example.org/x.js"></script><link rel="stylesheet" href="//example.org/x.css"><pre>#| export</pre><h1>Two</h1>''')
+<script src="https://example.org/x.js"></script><link rel="stylesheet" href="//example.org/x.css"><pre>#| export</pre><h1>Two</h1><i id="i"></i><b id="i"></b>''')
     (tmp_path/'x.css').write_text('@import "https://example.org/y.css"; a { background: url(//example.org/z.png) }')
     found = list(check.faults(tmp_path))
     for words in ('gone.html leads nowhere', 'good.html#c has no such anchor', 'good.html has no alternative text', 'x.js is fetched', '//example.org/x.css is fetched',
-                  '#| export', '2 main headings', 'level 3 follows one of level 1', 'y.css is fetched', 'z.png is fetched'):
+                  '#| export', '2 main headings', 'level 3 follows one of level 1', 'y.css is fetched', 'z.png is fetched', '#i is there twice'):
         assert any(words in line for line in found), (words, found)
-    assert len(found) == 10 and 'bad.html, at "Part": gone.html leads nowhere' in found
+    assert len(found) == 11 and 'bad.html, at "Part": gone.html leads nowhere' in found
 
 
 def test_the_drawing_has_every_node_and_arrow_and_none_on_another():

@@ -164,4 +164,4 @@ def exercises():
         rows.append(f'| [{heading(NBS/path.name)}]({path.name}) | {count} | [solutions](../solutions/{path.name}) |')
     return '\n'.join(['# Exercises', '', 'A sheet for each notebook. You write a function, the next cell says `check(yours)`, and it tells you in words what\'s wrong, or that it\'s right.',
         'After `make lab` your own copies of the sheets are in `work/`, and `make progress` counts what you\'ve solved.', '[How `check` does it](../b_exercises.ipynb) is an appendix.', '',
-        '| sheet | exercises | |', '|---|---|---|', *rows, '', toctree([p.stem for p in sheets()])])
+        '| sheet | exercises | solved |', '|---|---|---|', *rows, '', toctree([p.stem for p in sheets()])])

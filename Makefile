@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/ready
+SITE   := .venv/site
 NBS    := $(sort $(wildcard nbs/[0-9a]*_*.ipynb)) nbs/index.ipynb
 
 # Kernels run in nbs/, so a folder of data is named from the root.
@@ -17,7 +18,7 @@ WINDOW  := $(if $(strip $(SCREEN)),,--no-browser)
 # Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
 CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help lab progress fresh test test-notebooks run exercises export bench clean
+.PHONY: help lab progress fresh test test-notebooks run exercises export bench site clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -55,6 +56,9 @@ export: $(READY) ## write minisgd/ from the notebooks
 bench: $(READY)  ## measure speed side by side with PyTorch
 	$(BIN)/python tests/bench.py
 
+site: $(SITE)    ## make the static site in build/site, from the committed outputs
+	$(BIN)/python site/build.py build/site
+
 clean:           ## remove what make made
 	rm -rf .venv build dist *.egg-info .pytest_cache nbs/.ipynb_checkpoints nbs/.last_checked
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -62,4 +66,10 @@ clean:           ## remove what make made
 $(READY): settings.ini setup.py constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The site is made from files alone, so neither torch nor the package is needed for it.
+$(SITE): settings.ini constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	sed -n 's/^site_requirements = //p' settings.ini | xargs $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 	touch $@

@@ -145,7 +145,7 @@ def front(nb):
     "The index gets what a visitor needs at once: a picture, one sentence, a way in. And the table of contents."
     picture = re.search(r'!\[([^\]]*)\]\(nbs/([^)]*)\)', (ROOT/'README.md').read_text(encoding='utf-8'))
     begin = lessons()[0]
-    nb['cells'][1] = markdown(f'''A course in {len(lessons())} notebooks, with exercises that check themselves. What you write becomes a small library.
+    nb['cells'][1] = markdown(f'''A course on stochastic gradient descent, and on the code that trains networks by it: {len(lessons())} notebooks, with exercises that check themselves. What you write becomes a small library.
 
 <p class="buttons"><a class="begin" href="{begin.stem}.html">Begin with {heading(begin)}</a> <a href="{COLAB}/nbs/{begin.name}">Open it in Colab</a>
 <a href="{CFG['git_url']}">Get the project</a></p>''')

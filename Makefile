@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/ready
 SITE   := .venv/site
-NBS    := $(sort $(wildcard nbs/[0-9a]*_*.ipynb)) nbs/index.ipynb
+NBS    := $(sort $(wildcard nbs/*_*.ipynb)) nbs/index.ipynb
 
 # Kernels run in nbs/, so a folder of data is named from the root.
 ifdef MINISGD_DATA
@@ -18,7 +18,7 @@ WINDOW  := $(if $(strip $(SCREEN)),,--no-browser)
 # Tests take real data from $MINISGD_DATA or the cache, else the built-in stand-in; they never download.
 CHECK := MINISGD_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help lab progress fresh test test-notebooks run exercises export bench site clean
+.PHONY: help lab doctor progress fresh test test-notebooks test-browser run exercises export bench site clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -27,6 +27,9 @@ help:            ## list the targets
 lab: $(READY)    ## open the course in JupyterLab, with your copies of the exercises in work/
 	$(BIN)/python nbs/masters/work.py
 	$(BIN)/jupyter lab $(ROOT) $(WINDOW) $(LAB) --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+doctor:          ## what the course needs of this machine, and what there is
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m minisgd.doctor
 
 progress:        ## your exercises, a line for each sheet
 	@$(PYTHON) nbs/masters/work.py progress
@@ -39,6 +42,10 @@ test: $(READY)   ## check everything: export in sync, every cell's output, tests
 
 test-notebooks: $(READY)  ## check the notebooks alone
 	$(CHECK) nbs
+
+test-browser: $(READY)  ## open everything in JupyterLab and a browser (a part: NB=01_gd)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(CHECK) -rs tests/browser.py $(if $(NB),-k $(NB))
 
 run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
 	$(BIN)/nbdev_export
@@ -66,6 +73,7 @@ clean:           ## remove what make made
 $(READY): settings.ini setup.py constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/jupyter labextension disable @jupyterlab/apputils-extension:announcements  # or it asks about news, on top of the course
 	touch $@
 
 # The site is made from files alone, so neither torch nor the package is needed for it.

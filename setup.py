@@ -21,6 +21,6 @@ setup(
     packages=[cfg['lib_path'], f"{cfg['lib_path']}.checks"],
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'site')},
+    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'browser', 'site')},
     zip_safe=False,
 )

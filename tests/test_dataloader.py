@@ -361,10 +361,10 @@ def test_import_is_light():
 def test_a_hundred_million_rows_in_order_take_no_memory():
     "In a process of its own: an index for each row would be 800 MB, a Python number for each over 3 GB."
     code = '''
-import resource, torch
+import resource, sys, torch
 from itertools import islice
 from minisgd.dataloader import DataLoader, Dataset
-used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1024**2 if sys.platform == 'darwin' else 1024)
 ds, before = Dataset(torch.zeros(1).expand(100_000_000)), used()
 dl = DataLoader(ds, 64)
 assert len(dl) == 1_562_500 and sum(len(xb) for xb, in islice(dl, 1000)) == 64_000
@@ -375,10 +375,10 @@ print(used() - before)'''
 def test_a_shuffled_epoch_takes_one_permutation():
     "Ten million rows in a process of its own: the permutation takes 80 MB, a list of Python numbers would take 360."
     code = '''
-import resource, torch
+import resource, sys, torch
 from itertools import islice
 from minisgd.dataloader import DataLoader, Dataset
-used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1024**2 if sys.platform == 'darwin' else 1024)
 ds, before = Dataset(torch.zeros(1).expand(10_000_000)), used()
 for xb, in islice(DataLoader(ds, 64, shuffle=True), 1000): pass
 print(used() - before)'''

@@ -1,7 +1,10 @@
 "What a learner does to a notebook, and what a reader sees of it, beyond the outputs that nbval compares."
-import copy, json, os, re
+import copy, json, os, re, sys
+from configparser import ConfigParser
 from pathlib import Path
+from unittest.mock import patch
 import nbformat, pytest
+from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 from figures import figures, plain
 
@@ -41,6 +44,38 @@ def test_code_fits_the_page(path):
 def test_cells_for_machines_are_folded(path):
     for cell in code(nbformat.read(path, 4)):
         if re.match(r'#\| (default_exp|hide)\b', cell.source): assert cell.metadata.jupyter.source_hidden
+
+
+def alone():
+    "The lines that get the package where only a notebook is, from the address that settings.ini gives."
+    parser = ConfigParser()
+    parser.read(ROOT/'settings.ini', encoding='utf-8')
+    return f'''# Where only this notebook is, as on Colab, get the package; at home do nothing.
+try: import minisgd
+except ModuleNotFoundError:
+    %pip install -q git+{parser['DEFAULT']['git_url']}'''
+
+
+@every
+def test_each_notebook_gets_the_package_where_it_is_missing(path):
+    module = 'all' if path.stem == 'index' else path.stem.split('_', 1)[1]
+    sources = [c.source for c in code(nbformat.read(path, 4))]
+    assert f'#| default_exp {module}\n{alone()}' in sources
+    assert sources[-1].endswith("if Path('../settings.ini').exists(): import nbdev; nbdev.nbdev_export()")
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('[es]*s/*.ipynb')), ids=lambda p: f'{p.parent.name}-{p.stem}')
+def test_each_sheet_gets_the_package_where_it_is_missing(path):
+    first = code(nbformat.read(path, 4))[0]
+    assert first.source == alone() and first.metadata.jupyter.source_hidden
+
+
+@pytest.mark.parametrize('there', (True, False))
+def test_the_package_is_got_only_where_it_is_missing(there):
+    asked, shell = [], InteractiveShell()
+    shell.register_magic_function(asked.append, magic_name='pip')
+    with patch.dict(sys.modules, {} if there else {'minisgd': None}): shell.run_cell(alone()).raise_error()
+    assert asked == ([] if there else [alone().split('%pip ')[1]])
 
 
 def test_alternative_text_is_plain_words():

@@ -51,6 +51,9 @@ def sheet(master, solved):
             made[-1].metadata = {k: v for k, v in cell.metadata.items() if k == 'tags'}
         if kind == 'solution': made.append(new_code_cell(f'check({names(source)[-1]})'))
     for i, cell in enumerate(made): cell['id'] = f'cell-{i}'
+    lesson = nbformat.read(NBS/f'{master.stem}.ipynb', 4)  # which gets the package where it is missing; so does the sheet
+    alone = next(c.source for c in lesson.cells if c.source.startswith('#| default_exp')).split('\n', 1)[1]
+    made.insert(1, new_code_cell(alone, id='alone', metadata=dict(jupyter=dict(source_hidden=True))))
     kernel = dict(display_name='python3', language='python', name='python3')
     return new_notebook(cells=made, metadata=dict(kernelspec=kernel))
 

@@ -38,10 +38,10 @@ fresh:           ## put your copy of one sheet aside and bring a new one: make f
 	@$(PYTHON) nbs/masters/work.py fresh $(EX)
 
 test: $(READY)   ## check everything: export in sync, every cell's output, tests/
-	$(CHECK)
+	$(CHECK) -n 2
 
 test-notebooks: $(READY)  ## check the notebooks alone
-	$(CHECK) nbs
+	$(CHECK) -n 2 nbs
 
 test-browser: $(READY)  ## open everything in JupyterLab and a browser (a part: NB=01_gd)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'

@@ -300,6 +300,7 @@ def digest(f):
         ('the type of the numbers is another', t([0.5, 2.]), t([0.5, 2.], dtype=torch.float64)),
         ('a tensor is not a list', {'w': last}, {'w': last.tolist()}),
         ('only the sign of a zero is another, but that is a bit', {'w': t([0., 1.])}, {'w': t([-0., 1.])}),
+        ('one bit of a nan is another', *t([[0x7fc00000], [0x7fc00001]], dtype=torch.int32).view(torch.float32)),
         ('a name is another', {'weight': last}, {'bias': last}),
         ('laid end to end, they look alike', {'a': 'bc'}, {'ab': 'c'}),
         ('laid end to end, they look alike', ['a', 'bc'], ['ab', 'c']),

@@ -29,7 +29,7 @@ def accumulated_grad(f):
             yield torch.autograd.grad(loss(v, xb, yb), v)[0], len(xb), int((~yb.isnan()).sum())
     nan = float('nan')
     first = known(2), torch.zeros(1), torch.ones(4, 1), torch.tensor([0., 0, 6, nan]), 2
-    ragged = known(2), torch.zeros(1), torch.tensor([[1.], [2.], [3.]]), torch.ones(3), 2
+    ragged = known(2), torch.zeros(1), torch.tensor([[1.], [2.], [3.], [4.], [5.]]), torch.ones(5), 2
     tried = [ragged, first]
     for seed, n, k, bs, power in (0, 7, 2, 3, 2), (1, 12, 3, 4, 1), (2, 5, 1, 1, 2), (3, 5, 2, 5, 2), (4, 9, 2, 20, 1), (5, 23, 4, 6, 2):
         x, y, w = drawn(seed, n, k), drawn(seed + 10, n), drawn(seed + 20, k)

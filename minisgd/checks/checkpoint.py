@@ -108,6 +108,7 @@ def digest(f):
         ('the type of the numbers is another', t([0.5, 2.]), t([0.5, 2.], dtype=torch.float64)),
         ('a tensor is not a list', {'w': last}, {'w': last.tolist()}),
         ('only the sign of a zero is another, but that is a bit', {'w': t([0., 1.])}, {'w': t([-0., 1.])}),
+        ('one bit of a nan is another', *t([[0x7fc00000], [0x7fc00001]], dtype=torch.int32).view(torch.float32)),
         ('a name is another', {'weight': last}, {'bias': last}),
         ('laid end to end, they look alike', {'a': 'bc'}, {'ab': 'c'}),
         ('laid end to end, they look alike', ['a', 'bc'], ['ab', 'c']),
@@ -121,6 +122,10 @@ def digest(f):
         ('an empty dict is not nothing', {'w': {}}, {}),
         ('a dot in a name is not a dict in a dict', {'a.b': 1}, {'a': {'b': 1}}),
         ('a list is not a dict', {'w': [1]}, {'w': {'0': 1}}),
+        ('a dict is not the list of its names and values', {'a': 1, 'b': 2}, ['a', 1, 'b', 2]),
+        ('a dict is not a list of pairs', {'a': 1}, [['a', 1]]),
+        ('nothing is not the string of that name', {'n': None}, {'n': 'None'}),
+        ('a truth is not a number', {'n': True}, {'n': 1}),
         ('the place of an item in a list is another', [1, 2], [2, 1]),
         ('it is deeper in', {'a': {'b': [1, {'c': last}]}}, {'a': {'b': [1, {'c': last + 1}]}}),
     ]: refuse(given(a) == given(b), f'{words}, and the digest is the same: {brief(a)} and {brief(b)}')

@@ -12,32 +12,49 @@ from ..dataloader import DataLoader, Dataset, collate
 
 def gen(seed=0): return torch.Generator().manual_seed(seed)
 
+def spread_of_tears(y): # standard deviation of how many labels are right, over all orders
+    same = (y[:, None] == y).double()
+    off = same - same.mean(0) - same.mean(1)[:, None] + same.mean()
+    return (off.square().sum()/max(len(y) - 1, 1)).sqrt().item()
+
 @check.add
-def stuck_at(f):
-    def right(y):
-        share = y.unique(return_counts=True)[1].double()/len(y)
-        return -(share*share.log()).sum().item()
-    def below_ten(y):
-        share = y[y < 10].unique(return_counts=True)[1].double()/len(y)
-        return -(share*share.log()).sum().item()
-    g = gen()
-    for y in (torch.tensor([0, 0, 0, 1]), torch.tensor([1, 0, 2, 2, 2, 2, 1, 0]), torch.arange(10).repeat(3), torch.tensor([7]*5),
-              torch.tensor([3, 40, 40]), torch.randint(6, (101,), generator=g)**2):
-        refuse((got := f(y.clone())) is not None and not torch.is_tensor(got) and isinstance(got, float) and math.isnan(got)
-               or torch.is_tensor(got) and got.isnan().any(),
-               f'stuck_at({brief(y)}) gave nan: a label that never occurs has the share 0, and 0 times the logarithm of 0 is nan')
-        ask(f, y, expect=right, mistakes={
-            'frequent labels cost less, so it is not the number of classes alone that counts': lambda y: math.log(len(y.unique())),
-            'it counts the labels that never occur, too': lambda y: math.log(y.max().item() + 1),
-            'the course counts in nats, so take `log`; those are bits': lambda y: right(y)/math.log(2),
-            'wrong sign: a loss is positive': lambda y: -right(y),
-            'a mean over the classes; but the loss is a mean over the rows, and frequent labels have more of them':
-                lambda y: -(y.unique(return_counts=True)[1].double()/len(y)).log().mean().item(),
-            'that is what a row of the most frequent label costs; the others cost, too': lambda y: -math.log(y.unique(return_counts=True)[1].max().item()/len(y)),
-            'the shares are probabilities; as scores, take their logarithms': lambda y: F.cross_entropy((y.bincount()/len(y)).repeat(len(y), 1), y),
-            'labels from 10 up are left out': below_ten,
-            'the loss is a mean over the rows, not their sum': lambda y: len(y)*right(y)})
-    return 'remember 2.30 for ten labels of equal share: a loss that stays there often means torn pairs'
+def still_right(f):
+    guessed = []
+    for counts in {0: 5, 1: 2, 2: 1}, {k: 60 for k in range(10)}, {0: 990, 1: 10}, {7: 5}, {3: 1}, {4: 500, 40: 300, 9: 200}, {1: 60, 8: 41}, {0: 90, 5: 120}, {0: 1, 1: 1, 2: 1}, {2: 17, 5: 40, 1: 44}:
+        y = torch.cat([torch.full((n,), k) for k, n in counts.items()])
+        n, p, given = len(y), torch.tensor([*counts.values()]).double()/len(y), y.clone()
+        here = 'labels ' + ', '.join(f'{m} times {k}' for k, m in [*counts.items()][:3]) + ', …'*(len(counts) > 3) + ': '
+        got = f(given)
+        refuse(got is None, 'it returns nothing: no `return`?')
+        refuse(not given.equal(y), 'it changes its argument: the labels come back in another order')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two shares, please: on average, and in a tear of yours')
+        average, torn = map(float, got)
+        right = p.square().sum().item()
+        for words, wrong in [] if alike(average, right) else [
+            ('not all labels are equally frequent', 1/len(p)), ('that is the share of the most frequent label; the others may be right, too', p.max().item()),
+            ('these get their own label back; another row\'s is as good, if it is the same', 1/n),
+            ('when the labels are shuffled, a row\'s own label is in the pot with the others', (right*n - 1)/max(n - 1, 1)),
+            ('that is the share that is wrong', 1 - right), ('how many rows have that label? Each counts with its share', p.square().mean().item()),
+            ('a row has its label already: p for that, and once more p for the label that it gets', 1.), ('a root too many', right**0.5),
+            ('that is how many, and which share of them is wanted', n*right), ('that takes the mean of logarithms', (p*p.log()).sum().exp().item()),
+            ('that is a loss; the share of right labels is wanted', -(p*p.log()).sum().item())]:
+            refuse(alike(average, wrong), f'{here}{words}\n  you computed {average:.6g}; on average it is {right:.6g}')
+        refuse(not alike(average, right), f'{here}you computed {average:.6g}; on average it is {right:.6g}')
+        said = f'\n  you counted {torn:.6g}; on average it is {right:.6g}'
+        refuse(torn > 1, f'{here}that is how many are right in your tear, not which share{said}')
+        guessed.append(average == torn)
+        refuse(len(p) > 1 and n > 10 and guessed[0] and all(guessed), f'the computed share comes twice; the other one has to be counted, in a tear{said}')
+        refuse(torn == 1 and n > 100 and right < 0.9, f'{here}all are right in your tear: were rows and labels shuffled in the same order?{said}')
+        same = (y == y.roll(1)).double().mean().item()
+        refuse(alike(torn, same) and abs(same - right)*n > 5*spread_of_tears(y), f'{here}a label from one of the neighbours; shuffle them, each in an order of its own{said}')
+        far = abs(torn - right)*n > 5*spread_of_tears(y) + 6       # rare labels come in jumps
+        refuse(far and torn*n < 7, f'{here}did you count the rows that got their own label back? One from another row is as good, if it is the same{said}')
+        refuse(far and abs(1 - torn - right)*n < 5*spread_of_tears(y) + 6, f'{here}the second one looks like the share of wrong labels{said}')
+        refuse(far, f'{here}no tear of these labels comes out so: two shuffles, and then count the rows whose label is the same as before{said}')
+        refuse(len(p) == 2 and round(n - torn*n) % 2, f'{here}of two labels, the wrong ones come in pairs if the labels are shuffled; did you draw them with replacement, or not count all?{said}')
+        refuse(abs(torn*n - round(torn*n)) > 1e-3, f'{here}{torn:.6g} is no share of {n} rows: the second one has to be counted, in a tear{said}')
+    return 'with 990 to 10, 98 % of the labels stay right: of a hundred rows that you look at, two are wrong; so keep the pairs in one object'
 
 @check.add
 def unseen(f):
@@ -58,6 +75,7 @@ def unseen(f):
                 'a batch is several draws: each of them may miss the item': lambda n, bs, r: (1 - 1/n)**(n//bs) if r else right(n, bs, r),
                 'with replacement, an item may be drawn twice in one batch, so count the draws, not the batches':
                     lambda n, bs, r: max(0, 1 - bs/n)**(n//bs) if r else right(n, bs, r),
+                'a share of all items is wanted, not of a batch': lambda n, bs, r: right(n, bs, r) if r else (n % bs)/bs,
                 'the short batch is the remainder, `n % batch_size`': lambda n, bs, r: (1 - 1/n)**(n - bs) if r else bs/n})
     return 'a batch size above n drops everything: an epoch without a step, and without a word'
 
@@ -183,11 +201,14 @@ def Windows(f):
             except IndexError: pass
             else: raise Wrong(f'{call}[{past}] should be an IndexError, or a `for` over the items goes too far')
         refuse(getattr(ds, 'read_batch', None) is None, 'where is `read_batch`?')
+        def reads(idxs, got): return alike(tuple(got), [torch.stack(c) for c in zip(*[right[i] for i in idxs])])
         for idxs in [n-1, 0, n-1], [0], list(range(n)):
             got = ds.read_batch(list(idxs))
             refuse(got is None, '`read_batch` returns nothing: no `return`?')
-            refuse(not alike(tuple(got), [torch.stack(c) for c in zip(*[right[i] for i in idxs])]),
-                   f'{call}.read_batch({idxs}) gave {brief(got)}; expected {brief(collate([right[i] for i in idxs]))}')
+            if reads(idxs, got): continue
+            said = f'{call}.read_batch({idxs}) gave {brief(got)}; expected {brief(collate([right[i] for i in idxs]))}'
+            refuse(n > 1 and reads(range(n), ds.read_batch([*range(n)])), f'it reads neighbours, and the indices come in any order, some of them twice\n  {said}')
+            raise Wrong(said)
         batches = [*DataLoader(ds, 4, shuffle=True, generator=gen(3))]
         refuse(not alike(torch.cat([y for _, y in batches]).sort().values, series[k:].sort().values), f'a loader over {call} does not bring every target once')
         refuse(batches[0][0].dtype != series.dtype, f'`read_batch` changes the type of the numbers to {batches[0][0].dtype}')
@@ -202,6 +223,15 @@ def Windows(f):
     finally: f.__getitem__ = item
     refuse(asked, f'`read_batch` reads the items one by one: `__getitem__` was called {len(asked)} times for 505 rows')
     refuse(many > few + 100, f'`read_batch` reads one window after the other: {few} calls of torch for 5 rows, {many} for 500')
+    for n, k in (3, 3), (2, 3), (0, 5), (1, 50):
+        call, ds = f'Windows of {k} numbers over a series of {n}', f(torch.arange(n), k)
+        try: size = len(ds)
+        except ValueError as e: raise Wrong(f'{call}: a series that is shorter than its windows has none, so the length is 0 ({e})') from None
+        refuse(size, f'{call}: the length is {size}; there is no window with a next number')
+        try: ds[0]
+        except IndexError: pass
+        else: raise Wrong(f'{call}: item 0 should be an IndexError')
+        refuse([*DataLoader(ds, 4)], f'{call}: a loader over it should have no batch')
     return 'every number of the series lies in `k` windows, and is stored once'
 
 def zeros(lengths, batches): # share of padding

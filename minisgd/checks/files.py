@@ -60,6 +60,9 @@ def real(data, suffix):
 def turned(data): # and one that says in its first byte from which end to read
     return torch.tensor(list(data[1:] if data[0]%2 else data[:0:-1]), dtype=torch.uint8)[None, None]
 
+def lying(data): # and one that says in its first byte whether it stands or lies
+    return torch.tensor(list(data[1:7]), dtype=torch.uint8).view((1, 2, 3) if data[0]%2 else (1, 3, 2))
+
 def _fates(opened, data, flip=lambda byte: byte ^ 1, same=torch.equal):
     pixels, counts = opened(data), [0, 0, 0]
     for i in range(len(data)):
@@ -83,19 +86,21 @@ def fates(f):
             except OSError: counts[0] += 1; continue
             counts[1 if torch.equal(p, pixels) else 2 if p.shape == pixels.shape else 0] += 1
         return tuple(counts)
-    tall = b'P\x03\x02' + bytes(range(10, 17))
+    wide, tall = b'P\x02\x03' + bytes(range(10, 19)), b'P\x03\x02' + bytes(range(10, 17))
     png = io.BytesIO()
     Image.fromarray(np.add.outer(np.arange(6), np.arange(7)).astype(np.uint8)*9).save(png, 'PNG')
     picture = partial(real, suffix='.png')
     picture.__name__ = 'opened'
-    for opened, data in (toy, tall), (toy, b'P\x01\x01\x08\x08'), (hashed, bytes([60, 0, 10, 20, 30])), (fragile, b'abc'), (turned, b'abca'), (picture, png.getvalue()):
+    for opened, data in (toy, wide), (toy, tall), (toy, b'P\x01\x01\x08\x08'), (hashed, bytes([60, 0, 10, 20, 30])), (fragile, b'abc'), (turned, b'abca'), (lying, b'abcdefgh'), (picture, png.getvalue()):
         right = _fates(opened, data)
         # another size shows as a broadcast that fails, or succeeds: both are the same mistake
         ask(f, opened, data, expect=right, mistakes={
             'the flips stay: put each bit back before the next': kept,
             'a picture of another size is damaged too, and nobody noticed': sizes,
             'only the lowest bit: 1 + 1 is 2, and that changes another one, too; `^ 1` doesn\'t': lambda o, d: _fates(o, d, lambda byte: (byte + 1)%256),
+            'a bit that is 1 already stays as it is; flip it, with `^ 1`': lambda o, d: _fates(o, d, lambda byte: byte | 1),
             'all bits flipped; only the lowest, please': lambda o, d: _fates(o, d, lambda byte: byte ^ 255),
+            'the same numbers, but in a picture of another shape: that is damaged, too': lambda o, d: _fates(o, d, same=lambda a, b: a.flatten().equal(b.flatten())),
             'compare the pixels, each in its place: their sum can be the same in a damaged picture': lambda o, d: _fates(o, d, same=lambda a, b: a.sum() == b.sum()),
             'not all that opens without an error is damaged: compare the pixels': (right[0], 0, right[1] + right[2]),
             'not all that opens without an error is harmless: compare the pixels': (right[0], right[1] + right[2], 0),
@@ -205,6 +210,7 @@ def AnySize(f):
                 refuse(x.shape != right.shape, f'item {i} is {[*x.shape]}; expected {[*right.shape]}')
                 if not alike(x, right):
                     refuse(alike(x.flatten(), right.permute(1, 2, 0).flatten()), f'item {i} was written with the channels last, and read with the channels first')
+                    refuse(alike(x, right*255/256), 'a byte goes up to 255, so divide by that, not by 256')
                     refuse(alike(x, 1 - right, 0.01), f'the transform of the folder has changed item {i}; take `images.pixels(i)`')
                     refuse(alike(x.flatten(), right.mT.flatten()), f'item {i} has its rows and columns exchanged')
                     everything = torch.cat([p.flatten() for p, _ in items])

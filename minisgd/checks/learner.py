@@ -10,9 +10,10 @@ import itertools, math, torch
 from torch import nn
 from ..dataloader import DataLoader, Dataset
 from ..learner import Callback, Learner, validate
+from ..optim import SGD
 
-def fitted(model, cb, train, valid=None, epochs=1, lr=0.1, loss=nn.functional.mse_loss, metrics=None, fit_cb=True): # a learner after a fit
-    learn = Learner([train, valid], model, loss, metrics=metrics, cbs=None if fit_cb else cb)
+def fitted(model, cb, train, valid=None, epochs=1, lr=0.1, loss=nn.functional.mse_loss, metrics=None, fit_cb=True, opt_func=SGD): # a learner after a fit
+    learn = Learner([train, valid], model, loss, opt_func, metrics=metrics, cbs=None if fit_cb else cb)
     with learn.no_bar(), learn.no_logging(): learn.fit(epochs, lr, cbs=cb if fit_cb else None)
     return learn
 
@@ -31,6 +32,8 @@ def worst_gap(f):
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
             'how many rows does the last batch hold? Not always one': lambda n, bs: 1/math.ceil(n/bs) - 1/n if n > bs and n % bs else 0,
             'a row should count `1/n`, as the batches are not all full': lambda n, bs: (1 - (n % bs)/bs)/math.ceil(n/bs) if n > bs and n % bs else 0,
+            'there is no short last batch here, and you count one': lambda n, bs: 1/(n//bs + 1) - (n % bs)/n,
+            '`n/bs` is not how many batches there are: the short one counts as one': lambda n, bs: (bs - n % bs)/n,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
             'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
@@ -109,6 +112,7 @@ def Clip(f):
             'lengths do not add up; their squares do': lambda gs, m, n: [g*min(1, m/sum(g.norm() for g in gs)) for g in gs],
             'long ones should be cut to the length `max_norm`, not to 1': lambda gs, m, n: [g/n if n > m else g for g in gs],
             'it cuts by the factor `max_norm`, whatever their length': lambda gs, m, n: [g*m if n > m else g for g in gs],
+            'it cuts the first group of the optimizer only; all gradients together count': lambda gs, m, n: [g*min(1, m/torch.cat([g.flatten() for g in gs[:2]]).norm()) for g in gs[:2]] + [*gs[2:]],
             'it drops a long gradient instead of cutting it': lambda gs, m, n: [g*0 if n > m else g for g in gs]}
     for seed, scale, limit in (0, 10., 2.), (1, 0.1, 5.), (2, 30., 2.5), (3, 5., 0.01), (4, 3., 1.):
         torch.manual_seed(seed)
@@ -119,7 +123,10 @@ def Clip(f):
         gs = torch.autograd.grad(nn.functional.mse_loss(model(x), y), ps)
         norm = torch.cat([g.flatten() for g in gs]).norm().item()
         cb = made(f, limit)
-        fitted(model, cb, [(x, y)], [(x, y)], lr=0.5)
+        def groups(ps, lr):
+            first, second, *rest = ps
+            return SGD([{'params': [first, second]}, {'params': rest}], lr)
+        fitted(model, cb, [(x, y)], [(x, y)], lr=0.5, opt_func=groups if seed > 2 else SGD)
         moved = [(b - p.detach())/0.5 for b, p in zip(before, ps)]
         right = [g*min(1, limit/norm) for g in gs]
         if not alike(moved, right, 1e-4*min(1, limit)):
@@ -239,6 +246,7 @@ def back_at(f):
             raise Wrong(said)
         numbers.append(predicted*curvature)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)
+        refuse(off[-1] > math.log(1.5) and abs(math.log(max(predicted, 1e-9)/curvature/measured)) < math.log(1.5), f'you predict {predicted:.4g} for a curvature of {curvature:g}, and {measured:.4g} was measured: divide your number by the curvature')
         refuse(off[-1] > math.log(1.5), f'nowhere near: back_at({curvature}, {factor}, {start}) predicts {predicted:.4g}, and {measured:.4g} was measured, {measured*curvature/2:.1f} times the limit')
     refuse(max(numbers) > 1.02*min(numbers), f'times the curvature, your predictions are from {min(numbers):.4g} to {max(numbers):.4g}: is there one number that does without a sweep?')
     return f'your predictions are at most {math.expm1(max(off)):.0%} off; a tenth of that rate is about two thirds of the limit'

@@ -95,7 +95,6 @@ def draws_for_all(f):
         refuse(alike(got, sum(-(-n//k) for k in range(1, n + 1))) and not alike(got, exact(n)), 'on average you wait a fraction of a draw, too: nothing to round' + said)
         refuse(n > 3 and alike(got, n*math.ceil(exact(n)/n)), 'whole epochs; it may happen in the midst of one' + said)
         refuse(not alike(got, exact(n), 1e-4), 'the average can be had exactly, for small n, too; is this a single trial, a mean of some, or a formula for large n?' + said)
-        refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     return '1,500 rows take nearly eight epochs, and the last missing row takes one of them alone'
 
 @check.add
@@ -119,6 +118,7 @@ def worst_order(f):
         back = end(x, y, order.flip(0))
         mixed = max(end(x, y, torch.randperm(100, generator=torch.Generator().manual_seed(s))) for s in range(5))
         why = (', no worse than an order at random may be' if high <= mixed else '. Read backwards, your order would do it' if back >= 20
+               else ': these are ranks, the place of each row. Which row is in each place? `argsort` once, not twice' if end(x, y, order.argsort()) >= 20
                else ', which is harm, but not enough')
         raise Wrong(f'{with_a}it ends {high:.2g} times the best loss above it{why}; at least twenty times is wanted, on any of four lines')
     return 'rows from one end of the line tell only the sum of slope and intercept, or the difference; a mixed order tells both'
@@ -156,6 +156,7 @@ def hover(f):
         ratio = predicted/truth
         formula = lr/4*(2*(x@best - y)[:,None]*x).square().sum(1).mean().item()
         refuse(abs(predicted/formula - 2) < 0.02, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}: the loss of a parabola is *half* of λ times the squared distance')
+        refuse(abs(predicted/formula - 1/4) < 0.01, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}: the gradient of a squared error has a 2 in it, and its square a 4')
         refuse(ratio > 5, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}: are your gradients those at the bottom, and is the rate in it?')
         refuse(not 2/3 < ratio < 3/2, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}. (Half the rate, half, a quarter or more of the height?)')
         off.append(abs(ratio - 1))

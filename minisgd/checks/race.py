@@ -24,6 +24,8 @@ def speedup(f):
             'you keep the batch size that was best on the old machine': lambda s, o, n: seconds(s, best(s, o), o)/seconds(s, best(s, o), n),
             'that batch size is the best for the new machine; for the old machine, too?': lambda s, o, n: seconds(s, best(s, n), o)/seconds(s, best(s, n), n),
             'use `steps`, not `counted`': lambda s, o, n: right(counted, o, n),
+            'a rate is in rows a second: `b` rows take `b/rate`, not `b*rate`': lambda s, o, n: min(v*(o[0] + b*o[1]) for b, v in s.items())/min(v*(n[0] + b*n[1]) for b, v in s.items()),
+            'that is the batch size that gains most; each machine takes the one that is its own best': lambda s, o, n: max((o[0] + b/o[1])/(n[0] + b/n[1]) for b in s),
             'those are bills in each machine\'s own steps; how many seconds does such a step take?': lambda s, o, n: right(s, o, n)*n[0]/o[0],
             'that is the gain of a row only': lambda s, o, n: n[1]/o[1],
             'that is the gain of the beginning of a step only': lambda s, o, n: o[0]/n[0],
@@ -107,7 +109,7 @@ def finishes(f):
         call = f'batch sizes {[*losses]}, a row at {k:.4g}'
         for b, target in got.items():
             if target is None:
-                refuse(possible[b], f'{call}: {b} can win, for example at a target of {brief(sum(possible[b][len(possible[b])//2:][:1]))}')
+                refuse(possible[b], f'{call}: {b} can win, for example at a target of {brief(sum(possible[b][len(possible[b])//2:][:1]))}. At which targets have you looked?')
                 continue
             target = float(target)
             if alone(b, bills(target)): continue
@@ -137,6 +139,7 @@ def averaged(f):
             'only the mean at the end? At every step, please': lambda p: p[(len(p) - 1)//2:].mean(0),
             'that is a sum, not a mean': lambda p: right(p)*count(p),
             'how many are there from `t//2` to `t`, both included? It divides by another number': lambda p: right(p)*count(p)/(torch.arange(len(p)).reshape(count(p).shape)//2).clamp(1),
+            'how many are there from `t//2` to `t`, both included? At an odd `t`, it divides by one too few': lambda p: right(p)*count(p)/(torch.arange(len(p)).reshape(count(p).shape)//2 + 1),
             'the middle of the numbers is the median; here it should be the mean': lambda p: torch.stack([p[t//2:t+1].median(0).values for t in range(len(p))])})
     return "at the book's rates, these means arrive sooner than the weights themselves do at the best of the notebook's constant rates"
 

@@ -39,6 +39,7 @@ def sees(f):
         got = ask(f, layers, expect=_sees, mistakes={
             'a window reaches further if there are strides before it': lambda l: _sees([(w, 1) for w, _ in l]),
             'a layer\'s own stride comes too early: its windows lie apart, but each window sees no further for it': lambda l: _sees(l, True),
+            'all strides before a layer count, multiplied, and not only that of the one before it': lambda l: 1 + sum((w - 1)*(l[i-1][1] if i else 1) for i, (w, _) in enumerate(l)),
             'from the wrong end: the first layer is the one at the picture': lambda l: _sees(l[::-1]),
             'a window of 4 has no middle: it reaches 3 pixels further, not 2 on each side': lambda l: 1 + 2*sum(w//2*math.prod(s for _, s in l[:i]) for i, (w, _) in enumerate(l)),
             'not every stride is 2': lambda l: _sees([(w, 2) for w, _ in l]),
@@ -230,6 +231,8 @@ def wobble(f):
                 'that is the wobble of a single batch; the running mean is calmer': one,
                 'a single batch moves it by that, times `momentum`; but the moves of many batches add up': one*m,
                 'how calm it gets depends on `momentum`: the variance is m/(2-m) of a batch\'s, and you took the root twice, or not at all': one*m/(2 - m),
+                'the variance is m/(2-m) of a batch\'s; you took m of it': one*m**0.5,
+                'each channel has a spread of its own': (x.mean((1, 2, 3)).std()*(m/(2 - m)/bs)**0.5).expand(c) if c > 1 else one*math.nan,
                 'where is the size of the batch?': right*bs**0.5, 'the root of the size of the batch, please': right/bs**0.5,
                 'a variance; its root, please': right**2, 'nearly: m/2 is only right for a small `momentum`': one*(m/2)**0.5}.items():
                 refuse(near(predicted, wrong, 0.04), words)

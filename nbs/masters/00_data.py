@@ -136,6 +136,20 @@ def honest(train, valid, right):
     new = ~torch.isin(valid.sum(1), train.sum(1))
     return right[new].float().mean().item()
 
+# %% wrong: twice counts twice
+def honest(train, valid, right):
+    met, fresh = {tuple(image) for image in train.tolist()}, []
+    for image, hit in zip(valid.tolist(), right.tolist()):
+        if tuple(image) not in met: fresh.append(hit)
+        met.add(tuple(image))
+    return sum(fresh)/len(fresh)
+
+# %% wrong: not all that it has met
+def honest(train, valid, right):
+    met = {tuple(image) for image in train.tolist()}
+    known = sum(tuple(image) in met for image in valid.tolist())
+    return (right.sum().item() - known)/(len(valid) - known)
+
 # %% wrong: it is a tensor
 def honest(train, valid, right):
     met = {tuple(image) for image in train.tolist()}
@@ -156,6 +170,7 @@ def honest(f):
         both = min(len(train), len(valid))
         placed = torch.ones(len(valid), dtype=torch.bool)
         placed[:both] = (train[:both] != valid[:both]).any(1)
+        first = torch.tensor([not (valid[:i] == image).all(1).any() for i, image in enumerate(valid)])
         same = (valid.sort(1).values[:,None] == train.sort(1).values).all(2).any(1)
         got = ask(f, train, valid, right, expect=share(right[new]), mistakes={
             'nothing was taken out: that is what you read': share(right),
@@ -165,6 +180,8 @@ def honest(f):
             'each of its pixels occurs somewhere, but the whole image has to': share(right[~torch.isin(valid, train).all(1)]),
             'it compares images in the same place only, and they may be anywhere': share(right[placed]),
             'that is the accuracy on those it has met': share(right[~new]),
+            'an image that comes twice counts twice, as long as it is no training image': share(right[new & first]),
+            'not all that it has met is right, and you take it for right': share(right[new]) + (share(right[~new]) - 1)*share(~new)/share(new),
             'that is how many it has not met': share(new),
             'that is the share of wrong answers': share(~right[new]),
             'the distance of an image from itself is only nearly zero in `cdist`': share(right[torch.cdist(valid, train).amin(1) > 0])})
@@ -180,6 +197,7 @@ def honest(f):
             fresh[0,0] = (fresh[0,0] + 0.5) % 1
             fresh[1,[0, 1]] = train[1,[0, 1]].flip(0)
             fresh[2] = train[2].flip(0)
+        fresh[3] = fresh[4]              # one that it has not met comes twice
         valid = torch.cat([train[torch.randint(n, (known,), generator=g)], fresh])
         right = torch.cat([torch.ones(known), torch.rand(m - known, generator=g) < 0.6]).bool()
         if known: right[0] = False       # not even all that it has met
@@ -418,6 +436,12 @@ def luck(models, digits):
     predicted = 0.1 + math.sqrt(2*math.log(models))*deviation
     return predicted, tosses.sample((200, models)).mean().item()/digits
 
+# %% wrong: on average is missing
+def luck(models, digits):
+    tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
+    measured = tosses.sample((200, models)).amax(1).mean().item()/digits
+    return math.sqrt(2*math.log(models)*0.09/digits), measured
+
 # %% wrong: what you predicted for
 def luck(models, digits):
     tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
@@ -447,6 +471,7 @@ def luck(f):
         refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the best of all models in each contest, at {digits} digits; then the mean over a hundred contests or more)')
         refuse(models > 1 and predicted == measured, f'{here}the same number twice; one is predicted, and the other measured')
         refuse(models > 1 and abs(predicted - truth + 1/digits) < 1e-3/digits, f'{here}you predicted {predicted:.3f}, one digit too few: does your sum begin at 0?')
+        refuse(predicted + deviation < truth and abs(predicted + 0.1 - truth) < deviation, f'{here}you predicted {predicted:.3f}, and it is {truth:.3f}: the tenth that each gets on average is missing')
         refuse(abs(predicted - truth) > deviation, f'{here}what you predicted for them is {predicted:.3f}, and it is {truth:.3f}: more than a deviation of one guesser off')
         off.append(abs(predicted - truth)/deviation)
     gain, thousand = [share_of_winner(m, 100) - 0.1 for m in (10**6, 1000)]

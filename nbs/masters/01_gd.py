@@ -161,6 +161,11 @@ def curvatures(before, after, lr):
     d = math.sqrt(before), math.sqrt(after)
     return (d[0] - d[1])/lr, (d[0] + d[1])/lr
 
+# %% wrong: half as much
+def curvatures(before, after, lr):
+    factor = math.sqrt(after/before)
+    return (1 - factor)/(2*lr), (1 + factor)/(2*lr)
+
 # %% wrong: divide by the rate
 def curvatures(before, after, lr):
     factor = math.sqrt(after/before)
@@ -179,6 +184,8 @@ def curvatures(f):
             'the smaller first, please': lambda *a: right(*a)[::-1],
             'the factor is what is left: after over before': lambda *a: right(*a, power=-0.5),
             'it is right where the loss was 1; what share of the loss is left?': lambda b, a, lr: ((b**0.5 - a**0.5)/lr, (b**0.5 + a**0.5)/lr),
+            'it is right where the loss was 1: take the root of the whole share': lambda b, a, lr: ((1 - a**0.5/b)/lr, (1 + a**0.5/b)/lr),
+            'half as much: a parabola of curvature λ has the slope λ times the distance': lambda *a: tuple(c/2 for c in right(*a)),
             'only one of two; which other number has the same square?': lambda *a: right(*a)[0],
             'divide by the rate': lambda b, a, lr: right(b, a, 1),
             'divide by the rate, not multiply': lambda b, a, lr: right(b, a, 1/lr),
@@ -310,7 +317,7 @@ def swing(f):
             ('once around is 2π', 1/math.sqrt(k)),
             ('a longer rate makes it swing faster, and so does a sharper bend', 2*math.pi*math.sqrt(k)),
             ('the rate is missing: the time is counted in steps', 2*math.pi/math.sqrt(curvature)),
-            ('the curvature is missing', 2*math.pi/math.sqrt(lr)), ('the steps first, please', 4/curvature)]: refuse(near(wrong), f'{here}{words}{said}')
+            ('the curvature is missing', 2*math.pi/math.sqrt(lr)), ('that is swings in a step, and steps in a swing are wanted', 1/right), ('the steps first, please', 4/curvature)]: refuse(near(wrong), f'{here}{words}{said}')
         refuse(not near(right), f'{here}not so{said}')
         refuse(alike(limit, 2/curvature, 1e-3), f'{here}2/λ is the limit of honest descent. Try `forgetful` just above it')
         refuse(alike(limit, 1/curvature, 1e-3), f'{here}1/λ is the best rate of honest descent. Try `forgetful` just above it')
@@ -364,6 +371,13 @@ def half_standardised(raw, y):
     w = torch.linalg.lstsq(a, y[:,None]).solution[:,0]
     return torch.linalg.cond(a).item(), (mse(a@w, y)/2).item()
 
+# %% wrong: made larger
+def half_standardised(raw, y):
+    a = raw/raw.square().mean(0).sqrt()
+    low, *_, high = torch.linalg.eigvalsh(a.T@a/len(a))
+    w = torch.linalg.lstsq(a, y[:,None]).solution[:,0]
+    return (high/low).item(), (mse(a@w, y)/2).item()
+
 # %% wrong: two tensors
 def half_standardised(raw, y):
     a = raw/raw.std(0, correction=0)
@@ -391,10 +405,13 @@ def half_standardised(f):
         x, z = t[:,:-1], (t - t.mean(0))/t.std(0, correction=0)
         y, ones, a = z[:,-1], torch.ones(len(t), 1, dtype=t.dtype), x/x.std(0, correction=0)
         kappa, low = bowl(a, y)
+        centred = bowl(z[:,:-1], y)
         got = ask(f, x, y, expect=(kappa, low), tol=1e-3, mistakes={
-            'you took the means out, too': bowl(z[:,:-1], y), 'those are the raw columns': bowl(x, y),
+            'you took the means out, too': centred, 'those are the raw columns': bowl(x, y),
             'the column of ones is extra: no intercept, please': bowl(torch.cat([a, ones], 1), y),
-            'that is the lowest loss of a model with an intercept': (kappa, bowl(z[:,:-1], y)[1]),
+            'that is the lowest loss of a model with an intercept': (kappa, centred[1]),
+            'that is κ without the means, which `cov` and `corrcoef` take out': (centred[0], low),
+            'divided by the root of the mean square, which the mean has made larger': bowl(x/x.square().mean(0).sqrt(), y),
             'divided by the variance, not the deviation': bowl(x/x.var(0, correction=0), y),
             'the means are out, but the columns are not divided': bowl(x - x.mean(0), y),
             'the loss is half the mean squared error': (kappa, 2*low),

@@ -74,6 +74,7 @@ def knows_nothing(f):
             'that is right for two classes only: 0 and the rest': lambda t: entropy(1*(t == 0)),
             'that is in bits; the natural logarithm is wanted': lambda t: entropy(t)/math.log(2),
             'that is what a row of the commonest class costs; the others cost, too': lambda t: -shares(t).max().log().item(),
+            'a row was added to each class; the shares as they are cost the least': lambda t: -((t.bincount() + 1.)/(len(t) + t.max() + 1)).log()[t].mean().item(),
             'the sign is wrong': lambda t: -entropy(t),
             'that is for all rows together; the mean is wanted': lambda t: entropy(t)*len(t)})
     return 'with 3 ill in 100 it is 0.135, so at 0.14 a model does worse than one that never looks'
@@ -332,6 +333,12 @@ def logsumexp_of(chunks):
         total = total*(old - m).exp() + (chunk - m).exp().sum()
     return m + total.log()
 
+# %% wrong: one score too many
+def logsumexp_of(chunks):
+    so_far = torch.tensor(0.)
+    for chunk in chunks: so_far = torch.logaddexp(so_far, logsumexp(chunk))
+    return so_far
+
 # %% wrong: far below zero
 def logsumexp_of(chunks):
     m, total = torch.tensor(0.), 0.
@@ -403,6 +410,7 @@ def logsumexp_of(f):
             'that is the largest log-sum-exp of a chunk': exp_of(max),
             'that is the mean of the chunks\' log-sum-exps': exp_of(lambda parts: sum(parts)/len(parts)),
             'that is the largest score': lambda chunks: torch.cat(chunks).max(),
+            'that is one score too many, a zero: begin with minus infinity': lambda chunks: torch.logaddexp(torch.tensor(0.), torch.tensor(right)),
             'that is the last chunk\'s': lambda chunks: chunks[-1].logsumexp(0),
             'the logarithm is missing': lambda chunks: math.exp(min(right, 700))}.items():
             refuse(alike(got, wrong(chunks), 1e-5), words + said)
@@ -456,6 +464,15 @@ def sigmoid_grads(x, target, w1, b1, w2, b2):
     d_z = d_out@w2.T*h*(1 - h)
     return x.T@d_z, d_z.sum(0), h.T@d_out, d_out.sum(0)
 
+# %% wrong: from whole columns
+def sigmoid_grads(x, target, w1, b1, w2, b2):
+    h = (x@w1 + b1).sigmoid()
+    d_out = (h@w2 + b2).softmax(1)
+    d_out[:, target] -= 1
+    d_out /= len(x)
+    d_z = d_out@w2.T*h*(1 - h)
+    return x.T@d_z, d_z.sum(0), h.T@d_out, d_out.sum(0)
+
 # %% wrong: summed over the rows
 def sigmoid_grads(x, target, w1, b1, w2, b2):
     h = (x@w1 + b1).sigmoid()
@@ -464,21 +481,16 @@ def sigmoid_grads(x, target, w1, b1, w2, b2):
     return x.T@d_z, d_z.mean(0), h.T@d_out, d_out.mean(0)
 
 # %% check
-def backward(x, t, w1, b1, w2, b2, slope=lambda z, h: h*(1 - h), scale=lambda n: n, sums=lambda d: d.sum(0), sign=1):
+def backward(x, t, w1, b1, w2, b2, slope=lambda z, h: h*(1 - h), scale=lambda n: n, sums=lambda d: d.sum(0), sign=1, labels=F.one_hot):
     z = x@w1 + b1
     h = z.sigmoid()
-    d_out = sign*((h@w2 + b2).softmax(1) - F.one_hot(t, len(b2)))/scale(len(x))
+    d_out = sign*((h@w2 + b2).softmax(1) - labels(t, len(b2)))/scale(len(x))
     d_z = d_out@w2.T*slope(z, h)
     return x.T@d_z, sums(d_z), h.T@d_out, sums(d_out)
 
 @check.add
 def sigmoid_grads(f):
     def wrongly(**kws): return lambda *args: backward(*args, **kws)
-    def with_labels_off(x, t, w1, b1, w2, b2):
-        h = (x@w1 + b1).sigmoid()
-        d_out = (h@w2 + b2).softmax(1)/len(x)
-        d_z = d_out@w2.T*h*(1 - h)
-        return x.T@d_z, d_z.sum(0), h.T@d_out, d_out.sum(0)
     for seed, n, k, width, c, dtype in (0, 2, 1, 1, 2, torch.float64), (1, 1, 3, 2, 4, torch.float32), (2, 7, 5, 4, 3, torch.float64), (3, 64, 20, 6, 10, torch.float32):
         g = torch.Generator().manual_seed(seed)
         shapes = (n, k), (k, width), (width,), (width, c), (c,)
@@ -496,7 +508,8 @@ def sigmoid_grads(f):
             'divided by 64, however many rows there are': wrongly(scale=lambda n: 64),
             'the gradient of a bias is summed over the rows (`d_out` has been divided by n already)': wrongly(sums=lambda d: d.mean(0)),
             'the sign is wrong: probabilities minus one-hot labels': wrongly(sign=-1),
-            'the one-hot labels are missing in `d_out`': with_labels_off,
+            'the one-hot labels are missing in `d_out`': wrongly(labels=lambda t, c: 0),
+            'the 1 is taken from whole columns: `[range(n), target]` picks one number of each row, and `[:, target]` does not': wrongly(labels=lambda t, c: F.one_hot(t, c).amax(0)),
             'the gradients of the weights lie on their side: `w1` is (k, h) here': lambda *a: tuple(d.T if d.ndim == 2 else d for d in backward(*a)),
             'the gradients come in another order: w1, b1, w2, b2, please': lambda *a: (*backward(*a)[2:], *backward(*a)[:2])}
         here = f'{n} row{"s"*(n > 1)}, {k} → {width} → {c}: '

@@ -19,79 +19,117 @@ def gen(seed=0): return torch.Generator().manual_seed(seed)
 
 # %% [markdown]
 # ## 1. Torn pairs
-# (Ten minutes.) Break the lesson's loop on purpose: shuffle the images and the labels, each in an order of its own. No error, and the network trains. But its loss gets stuck. Where? The images now tell nothing about the labels, so the best that a network can do is to say how frequent each label is, whatever the image. Write what that costs, for any labels, before you run the cell below. (If you've done the first exercise of 03, you have it already: bring it along.)
+# (Ten minutes.) Break the lesson's loop on purpose: shuffle the rows and the labels, each in an order of its own. Every row now has a label from anywhere, and yet some of them are right, by chance. How large is their share, on average? Guess it for ten labels of equal frequency, and for 990 rows with the label 0 and ten with the label 1. Then compute it for any labels, tear them once, and count. Return both.
+#
+# If you then looked at a hundred of the 990 and ten rows, how many wrong labels would you meet?
 # <details><summary>Hint</summary>
 #
-# A row whose label has the share $p$ costs $-\log p$. How many such rows are there? And a label that never occurs costs nothing, though its logarithm is infinite.
+# A row whose own label has the share $p$ gets a label from the same pot. How likely is it the same one? And how many such rows are there?
 # </details>
 
 # %% solution
-def stuck_at(y # (n,) labels, whole numbers from 0 up
-            ): # a float, in nats
-    "The lowest mean cross-entropy for labels that the inputs tell nothing about."
-    share = torch.bincount(y)/len(y)
-    share = share[share > 0]
-    return -(share*share.log()).sum().item()
-
-# %% wrong: not the number of classes
-def stuck_at(y): return math.log(len(y.unique()))
-
-# %% wrong: bits
-def stuck_at(y):
-    share = y.bincount()/len(y)
-    share = share[share > 0]
-    return -(share*share.log2()).sum().item()
-
-# %% wrong: nan
-def stuck_at(y):
-    share = torch.bincount(y)/len(y)
-    return -(share*share.log()).sum().item()
-
-# %% wrong: wrong sign
-def stuck_at(y):
+def still_right(y # (n,) labels, whole numbers
+               ): # two shares of right labels: on average, and in one tear of yours
+    "How many labels are right after rows and labels were shuffled separately."
     share = y.unique(return_counts=True)[1]/len(y)
-    return (share*share.log()).sum().item()
+    rows, labels = torch.randperm(len(y)), torch.randperm(len(y))
+    torn = y[rows] == y[labels]
+    return share.square().sum().item(), torn.float().mean().item()
 
-# %% wrong: as scores
-def stuck_at(y):
-    share = y.bincount()/len(y)
-    return cross_entropy(share.repeat(len(y), 1), y).item()
+# %% wrong: not all labels are equally frequent
+def still_right(y):
+    torn = y[torch.randperm(len(y))] == y
+    return 1/len(y.unique()), torn.float().mean().item()
 
-# %% wrong: mean over the classes
-def stuck_at(y):
+# %% wrong: the most frequent label
+def still_right(y):
+    torn = y[torch.randperm(len(y))] == y
+    return y.unique(return_counts=True)[1].max().item()/len(y), torn.float().mean().item()
+
+# %% wrong: get their own label back
+def still_right(y):
+    torn = y[torch.randperm(len(y))] == y
+    return 1/len(y), torn.float().mean().item()
+
+# %% wrong: own label is in the pot
+def still_right(y):
+    torn, count = y[torch.randperm(len(y))] == y, y.unique(return_counts=True)[1]
+    right = (count*(count - 1)).sum()/(len(y)*(len(y) - 1)) if len(y) > 1 else 0
+    return float(right), torn.float().mean().item()
+
+# %% wrong: in the same order
+def still_right(y):
+    share, order = y.unique(return_counts=True)[1]/len(y), torch.randperm(len(y))
+    return share.square().sum().item(), (y[order] == y[order]).float().mean().item()
+
+# %% wrong: neighbours
+def still_right(y):
     share = y.unique(return_counts=True)[1]/len(y)
-    return -share.log().mean().item()
+    return share.square().sum().item(), (y == y.roll(1)).float().mean().item()
+
+# %% wrong: with replacement
+def still_right(y):
+    share = y.unique(return_counts=True)[1]/len(y)
+    drawn = y[torch.randint(len(y), (len(y),))]
+    return share.square().sum().item(), (y == drawn).float().mean().item()
+
+# %% wrong: has to be counted
+def still_right(y):
+    right = (y.unique(return_counts=True)[1]/len(y)).square().sum().item()
+    return right, right
+
+# %% wrong: which share
+def still_right(y):
+    share = y.unique(return_counts=True)[1]/len(y)
+    return share.square().sum().item(), (y[torch.randperm(len(y))] == y).sum().item()
 
 # %% check
+def spread_of_tears(y): # standard deviation of how many labels are right, over all orders
+    same = (y[:, None] == y).double()
+    off = same - same.mean(0) - same.mean(1)[:, None] + same.mean()
+    return (off.square().sum()/max(len(y) - 1, 1)).sqrt().item()
+
 @check.add
-def stuck_at(f):
-    def right(y):
-        share = y.unique(return_counts=True)[1].double()/len(y)
-        return -(share*share.log()).sum().item()
-    def below_ten(y):
-        share = y[y < 10].unique(return_counts=True)[1].double()/len(y)
-        return -(share*share.log()).sum().item()
-    g = gen()
-    for y in (torch.tensor([0, 0, 0, 1]), torch.tensor([1, 0, 2, 2, 2, 2, 1, 0]), torch.arange(10).repeat(3), torch.tensor([7]*5),
-              torch.tensor([3, 40, 40]), torch.randint(6, (101,), generator=g)**2):
-        refuse((got := f(y.clone())) is not None and not torch.is_tensor(got) and isinstance(got, float) and math.isnan(got)
-               or torch.is_tensor(got) and got.isnan().any(),
-               f'stuck_at({brief(y)}) gave nan: a label that never occurs has the share 0, and 0 times the logarithm of 0 is nan')
-        ask(f, y, expect=right, mistakes={
-            'frequent labels cost less, so it is not the number of classes alone that counts': lambda y: math.log(len(y.unique())),
-            'it counts the labels that never occur, too': lambda y: math.log(y.max().item() + 1),
-            'the course counts in nats, so take `log`; those are bits': lambda y: right(y)/math.log(2),
-            'wrong sign: a loss is positive': lambda y: -right(y),
-            'a mean over the classes; but the loss is a mean over the rows, and frequent labels have more of them':
-                lambda y: -(y.unique(return_counts=True)[1].double()/len(y)).log().mean().item(),
-            'that is what a row of the most frequent label costs; the others cost, too': lambda y: -math.log(y.unique(return_counts=True)[1].max().item()/len(y)),
-            'the shares are probabilities; as scores, take their logarithms': lambda y: F.cross_entropy((y.bincount()/len(y)).repeat(len(y), 1), y),
-            'labels from 10 up are left out': below_ten,
-            'the loss is a mean over the rows, not their sum': lambda y: len(y)*right(y)})
-    return 'remember 2.30 for ten labels of equal share: a loss that stays there often means torn pairs'
+def still_right(f):
+    guessed = []
+    for counts in {0: 5, 1: 2, 2: 1}, {k: 60 for k in range(10)}, {0: 990, 1: 10}, {7: 5}, {3: 1}, {4: 500, 40: 300, 9: 200}, {1: 60, 8: 41}, {0: 90, 5: 120}, {0: 1, 1: 1, 2: 1}, {2: 17, 5: 40, 1: 44}:
+        y = torch.cat([torch.full((n,), k) for k, n in counts.items()])
+        n, p, given = len(y), torch.tensor([*counts.values()]).double()/len(y), y.clone()
+        here = 'labels ' + ', '.join(f'{m} times {k}' for k, m in [*counts.items()][:3]) + ', …'*(len(counts) > 3) + ': '
+        got = f(given)
+        refuse(got is None, 'it returns nothing: no `return`?')
+        refuse(not given.equal(y), 'it changes its argument: the labels come back in another order')
+        if torch.is_tensor(got): got = got.tolist()
+        refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two shares, please: on average, and in a tear of yours')
+        average, torn = map(float, got)
+        right = p.square().sum().item()
+        for words, wrong in [] if alike(average, right) else [
+            ('not all labels are equally frequent', 1/len(p)), ('that is the share of the most frequent label; the others may be right, too', p.max().item()),
+            ('these get their own label back; another row\'s is as good, if it is the same', 1/n),
+            ('when the labels are shuffled, a row\'s own label is in the pot with the others', (right*n - 1)/max(n - 1, 1)),
+            ('that is the share that is wrong', 1 - right), ('how many rows have that label? Each counts with its share', p.square().mean().item()),
+            ('a row has its label already: p for that, and once more p for the label that it gets', 1.), ('a root too many', right**0.5),
+            ('that is how many, and which share of them is wanted', n*right), ('that takes the mean of logarithms', (p*p.log()).sum().exp().item()),
+            ('that is a loss; the share of right labels is wanted', -(p*p.log()).sum().item())]:
+            refuse(alike(average, wrong), f'{here}{words}\n  you computed {average:.6g}; on average it is {right:.6g}')
+        refuse(not alike(average, right), f'{here}you computed {average:.6g}; on average it is {right:.6g}')
+        said = f'\n  you counted {torn:.6g}; on average it is {right:.6g}'
+        refuse(torn > 1, f'{here}that is how many are right in your tear, not which share{said}')
+        guessed.append(average == torn)
+        refuse(len(p) > 1 and n > 10 and guessed[0] and all(guessed), f'the computed share comes twice; the other one has to be counted, in a tear{said}')
+        refuse(torn == 1 and n > 100 and right < 0.9, f'{here}all are right in your tear: were rows and labels shuffled in the same order?{said}')
+        same = (y == y.roll(1)).double().mean().item()
+        refuse(alike(torn, same) and abs(same - right)*n > 5*spread_of_tears(y), f'{here}a label from one of the neighbours; shuffle them, each in an order of its own{said}')
+        far = abs(torn - right)*n > 5*spread_of_tears(y) + 6       # rare labels come in jumps
+        refuse(far and torn*n < 7, f'{here}did you count the rows that got their own label back? One from another row is as good, if it is the same{said}')
+        refuse(far and abs(1 - torn - right)*n < 5*spread_of_tears(y) + 6, f'{here}the second one looks like the share of wrong labels{said}')
+        refuse(far, f'{here}no tear of these labels comes out so: two shuffles, and then count the rows whose label is the same as before{said}')
+        refuse(len(p) == 2 and round(n - torn*n) % 2, f'{here}of two labels, the wrong ones come in pairs if the labels are shuffled; did you draw them with replacement, or not count all?{said}')
+        refuse(abs(torn*n - round(torn*n)) > 1e-3, f'{here}{torn:.6g} is no share of {n} rows: the second one has to be counted, in a tear{said}')
+    return 'with 990 to 10, 98 % of the labels stay right: of a hundred rows that you look at, two are wrong; so keep the pairs in one object'
 
 # %% [markdown]
-# Here's an epoch on 10,000 digits, with the pairs as they should be and with the pairs torn, and the loss on the same rows afterwards. Does `torn` look like your `stuck_at(y)`? (Train for longer, and it gets a little *lower*: the network begins to learn these rows by heart.)
+# And what does it cost? Here's an epoch on 10,000 digits, with the pairs as they should be and with the pairs torn, and the loss on the same rows afterwards. A tenth of the labels is right, as you know now. Predict where the loss gets stuck: the images tell nothing about their labels, so no model can do better than one that never looks. (Train for longer, and it gets a little *lower*: the network begins to learn these rows by heart.)
 
 # %%
 torch.set_num_threads(1)
@@ -174,6 +212,7 @@ def unseen(f):
                 'a batch is several draws: each of them may miss the item': lambda n, bs, r: (1 - 1/n)**(n//bs) if r else right(n, bs, r),
                 'with replacement, an item may be drawn twice in one batch, so count the draws, not the batches':
                     lambda n, bs, r: max(0, 1 - bs/n)**(n//bs) if r else right(n, bs, r),
+                'a share of all items is wanted, not of a batch': lambda n, bs, r: right(n, bs, r) if r else (n % bs)/bs,
                 'the short batch is the remainder, `n % batch_size`': lambda n, bs, r: (1 - 1/n)**(n - bs) if r else bs/n})
     return 'a batch size above n drops everything: an epoch without a step, and without a word'
 
@@ -420,8 +459,8 @@ class Windows(Dataset):
         super().__init__(series)
         self.series, self.k = series, k
     def __len__(self):
-        "How many windows have a next number."
-        return len(self.series) - self.k
+        "How many windows have a next number; none if the series is too short."
+        return max(0, len(self.series) - self.k)
     def __getitem__(self, i): # from 0 up
         "One item: (k,) and a number, 0-d; past the last one, an IndexError."
         return self.series[i:i+self.k], self.series[i+self.k]
@@ -439,6 +478,24 @@ class Windows(Dataset):
     def read_batch(self, idxs):
         at = torch.as_tensor(idxs)[:, None] + torch.arange(self.k)
         return [self.series[at], self.series[at[:, -1] + 1]]
+
+# %% wrong: shorter than its windows
+class Windows(Dataset):
+    def __init__(self, series, k): self.series, self.k, self.tensors = series, k, (series,)
+    def __len__(self): return len(self.series) - self.k
+    def __getitem__(self, i): return self.series[i:i+self.k], self.series[i+self.k]
+    def read_batch(self, idxs):
+        at = torch.as_tensor(idxs)[:, None] + torch.arange(self.k)
+        return [self.series[at], self.series[at[:, -1] + 1]]
+
+# %% wrong: in any order
+class Windows(Dataset):
+    def __init__(self, series, k): self.series, self.k, self.tensors = series, k, (series,)
+    def __len__(self): return max(0, len(self.series) - self.k)
+    def __getitem__(self, i): return self.series[i:i+self.k], self.series[i+self.k]
+    def read_batch(self, idxs):
+        part = self.series[idxs[0]:idxs[0] + len(idxs) + self.k]
+        return [part.unfold(0, self.k, 1)[:-1], part[self.k:]]
 
 # %% wrong: the items one by one
 class Windows(Dataset):
@@ -509,11 +566,14 @@ def Windows(f):
             except IndexError: pass
             else: raise Wrong(f'{call}[{past}] should be an IndexError, or a `for` over the items goes too far')
         refuse(getattr(ds, 'read_batch', None) is None, 'where is `read_batch`?')
+        def reads(idxs, got): return alike(tuple(got), [torch.stack(c) for c in zip(*[right[i] for i in idxs])])
         for idxs in [n-1, 0, n-1], [0], list(range(n)):
             got = ds.read_batch(list(idxs))
             refuse(got is None, '`read_batch` returns nothing: no `return`?')
-            refuse(not alike(tuple(got), [torch.stack(c) for c in zip(*[right[i] for i in idxs])]),
-                   f'{call}.read_batch({idxs}) gave {brief(got)}; expected {brief(collate([right[i] for i in idxs]))}')
+            if reads(idxs, got): continue
+            said = f'{call}.read_batch({idxs}) gave {brief(got)}; expected {brief(collate([right[i] for i in idxs]))}'
+            refuse(n > 1 and reads(range(n), ds.read_batch([*range(n)])), f'it reads neighbours, and the indices come in any order, some of them twice\n  {said}')
+            raise Wrong(said)
         batches = [*DataLoader(ds, 4, shuffle=True, generator=gen(3))]
         refuse(not alike(torch.cat([y for _, y in batches]).sort().values, series[k:].sort().values), f'a loader over {call} does not bring every target once')
         refuse(batches[0][0].dtype != series.dtype, f'`read_batch` changes the type of the numbers to {batches[0][0].dtype}')
@@ -528,6 +588,15 @@ def Windows(f):
     finally: f.__getitem__ = item
     refuse(asked, f'`read_batch` reads the items one by one: `__getitem__` was called {len(asked)} times for 505 rows')
     refuse(many > few + 100, f'`read_batch` reads one window after the other: {few} calls of torch for 5 rows, {many} for 500')
+    for n, k in (3, 3), (2, 3), (0, 5), (1, 50):
+        call, ds = f'Windows of {k} numbers over a series of {n}', f(torch.arange(n), k)
+        try: size = len(ds)
+        except ValueError as e: raise Wrong(f'{call}: a series that is shorter than its windows has none, so the length is 0 ({e})') from None
+        refuse(size, f'{call}: the length is {size}; there is no window with a next number')
+        try: ds[0]
+        except IndexError: pass
+        else: raise Wrong(f'{call}: item 0 should be an IndexError')
+        refuse([*DataLoader(ds, 4)], f'{call}: a loader over it should have no batch')
     return 'every number of the series lies in `k` windows, and is stored once'
 
 # %% [markdown]

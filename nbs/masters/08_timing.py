@@ -141,6 +141,7 @@ def rows_to_roof(f):
             'the result has to be written, too': lambda k, n, p, g: least(k, n, p/g, result=0),
             'the rows have to be read, too': lambda k, n, p, g: least(k, n, p/g, rows=0),
             'the matrix has to be read, too': lambda k, n, p, g: least(k, n, p/g, matrix=0),
+            'rows, matrix and result are moved, and nothing else: here is no bias': lambda k, n, p, g: least(k, n, p/g, matrix=(k + 1)/k),
             'a number has 4 bytes': lambda k, n, p, g: least(k, n, p/g/4),
             'each number of the result takes a multiplication and an addition for each input: two operations': lambda k, n, p, g: least(k, n, 2*p/g),
             'the slope ends at `peak/bandwidth`, not at its inverse': lambda k, n, p, g: least(k, n, g/p),
@@ -582,20 +583,23 @@ class Computer(Clock):
 
 @check.add
 def bet(f):
-    hits, middles, share = 0, [], []
+    hits, middles, share, knees = 0, [], [], []
     for seed in range(100, 140):
         machine = Computer(seed)
         got = f(machine.step, machine, machine.budget)
         refuse(got is None, 'it returns nothing: no `return`?')
         refuse(not hasattr(got, '__len__') or len(got) != 2, f'two numbers, please, low and high, not {brief(got)}')
         low, high = map(float, got)
-        refuse(machine.now > machine.budget, f'over budget: {machine.now/machine.budget:.2g} times as many seconds as you had, in {sum(machine.used.values())} steps at the sizes {brief([*machine.used])}')
+        refuse(machine.now > machine.budget, f'over budget: {math.ceil(100*machine.now/machine.budget - 100)} % more seconds than you had, in {sum(machine.used.values())} steps at the sizes {brief([*machine.used])}')
         refuse(not 0 < low <= high, f'from {low:.4g} to {high:.4g} is no interval')
         refuse(high > 1.5001*low, f'from {low:.4g} to {high:.4g}: that says little; `high` may be 1.5 times `low`')
         hits += low <= machine.knee <= high
         middles.append(math.log(math.sqrt(low*high)/machine.knee))
         share.append(high/low)
+        knees.append(machine.knee)
     low, off, high = map(math.exp, statistics.quantiles(middles, n=4))
-    way = 'is that a batch size? The knee is the product of t0 and r. ' if off > 50 else 'much too high: does the cold step count? ' if off > 1.25 else 'much too low: do the large steps suffer more than the small ones? ' if off < 0.8 else ''
+    early, late = ([m for m, knee in zip(middles, knees) if (knee < 100) == small] for small in (True, False))
+    grows = math.exp(statistics.median(late) - statistics.median(early))
+    way = 'Is that a batch size? The knee is the product of t0 and r. ' if off > 50 else 'Much too high: does the cold step count? ' if off > 1.25 else 'Much too low: do the large steps suffer more than the small ones? ' if off < 0.8 else 'The larger the knee, the lower your interval: have you taken t0 off a large step? What is left is b/r. ' if grows < 0.95 and high < 1.2*low else 'They are far apart: is that a middle that interruptions bother, or a middle of too few steps? ' if high > 1.35*low else ''
     refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Only half of your intervals have their middle within {low:.2f} to {high:.2f} times the knee")
     return f'the knee is in {hits} of your 40 intervals, which reach up to {statistics.median(share):.2f} times their lower end; can you do it with a narrower one?'

@@ -255,6 +255,16 @@ def digest(state):
         return (x if isinstance(x, str) else repr(x)).encode()
     return hashlib.sha256(bits(state)).hexdigest()[:16]
 
+# %% wrong: names and values
+def digest(state):
+    def whole(x):
+        if isinstance(x, dict): x = [part for k in sorted(x) for part in (k, x[k])]
+        if torch.is_tensor(x): data = f'tensor {x.dtype} {[*x.shape]} '.encode() + x.contiguous().numpy().tobytes()
+        elif isinstance(x, list): data = b'list' + b''.join(map(whole, x))
+        else: data = f'{type(x).__name__} {x!r}'.encode()
+        return hashlib.sha256(data).digest()
+    return whole(state).hex()[:16]
+
 # %% wrong: process
 def digest(state): return f'{hash(str(state)) % 2**64:016x}'
 
@@ -290,6 +300,7 @@ def digest(f):
         ('the type of the numbers is another', t([0.5, 2.]), t([0.5, 2.], dtype=torch.float64)),
         ('a tensor is not a list', {'w': last}, {'w': last.tolist()}),
         ('only the sign of a zero is another, but that is a bit', {'w': t([0., 1.])}, {'w': t([-0., 1.])}),
+        ('one bit of a nan is another', *t([[0x7fc00000], [0x7fc00001]], dtype=torch.int32).view(torch.float32)),
         ('a name is another', {'weight': last}, {'bias': last}),
         ('laid end to end, they look alike', {'a': 'bc'}, {'ab': 'c'}),
         ('laid end to end, they look alike', ['a', 'bc'], ['ab', 'c']),
@@ -303,6 +314,10 @@ def digest(f):
         ('an empty dict is not nothing', {'w': {}}, {}),
         ('a dot in a name is not a dict in a dict', {'a.b': 1}, {'a': {'b': 1}}),
         ('a list is not a dict', {'w': [1]}, {'w': {'0': 1}}),
+        ('a dict is not the list of its names and values', {'a': 1, 'b': 2}, ['a', 1, 'b', 2]),
+        ('a dict is not a list of pairs', {'a': 1}, [['a', 1]]),
+        ('nothing is not the string of that name', {'n': None}, {'n': 'None'}),
+        ('a truth is not a number', {'n': True}, {'n': 1}),
         ('the place of an item in a list is another', [1, 2], [2, 1]),
         ('it is deeper in', {'a': {'b': [1, {'c': last}]}}, {'a': {'b': [1, {'c': last + 1}]}}),
     ]: refuse(given(a) == given(b), f'{words}, and the digest is the same: {brief(a)} and {brief(b)}')

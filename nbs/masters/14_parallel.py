@@ -557,6 +557,7 @@ def most_useful(f):
         if abs(predicted/best - 1) > 0.15:
             refuse(abs(predicted*bs/critical - 1) < 0.04, f'{here}that is the critical batch over the rows of a machine, where steps begin to be wasted{said}')
             refuse(near(guess**2), f'{here}a square root is missing{said}')
+            refuse(near(guess*bs**0.5) or near(guess/bs**0.5), f'{here}where are the rows of a machine? 1/(p·b) falls like 1/p, with `1/bs` before it{said}')
             refuse(near(guess*2**0.5), f'{here}the ring has two rounds for each machine{said}')
             refuse(near(math.sqrt((t0 + bs/rate)*critical/(2*alpha*bs))), f'{here}the bytes take their time whatever the number of machines, about twice β·bytes in each step{said}')
             refuse(True, f'{here}more than 15 % off{said}')

@@ -7,11 +7,11 @@ __all__ = ['START', 'launch', 'ring_all_reduce', 'rank_and_size', 'Shard', 'all_
            'same_everywhere', 'checksum', 'DataParallel', 'Life', 'train_mnist', 'seconds_of', 'exchange_seconds',
            'step_seconds', 'break_even', 'main', 'what_it_buys']
 
-# %% ../nbs/14_parallel.ipynb #a2d617fe
-import hashlib, math, os, pickle, signal, tempfile, threading, time
+# %% ../nbs/14_parallel.ipynb #dbd97a1c
+import hashlib, math, os, pickle, signal, tempfile, threading, time, traceback
 import multiprocessing as mp, torch, torch.distributed as dist
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from multiprocessing.connection import wait
 from fastcore.basics import noop
 from fastcore.script import call_parse
 from .sources import need
@@ -29,44 +29,53 @@ def total(x, how=dist.all_reduce):
     told = how(x := x*(dist.get_rank() + 1))
     return x, told
 
-# %% ../nbs/14_parallel.ipynb #39f79b2b
+# %% ../nbs/14_parallel.ipynb #b71f6ca1
 START = os.getenv('MINISGD_START') or ('spawn' if os.name == 'nt' else 'forkserver')
-_crew, _busy = [], threading.Lock() # a pool of one process for each rank
-def _begin():
+_crew, _busy = [], threading.Lock() # a process for each rank, and a pipe to it
+def _call(rank, p, folder, job):
+    torch.set_num_threads(1); torch.manual_seed(0)
+    store, (f, args) = dist.FileStore(f'{folder}/meet', p), pickle.loads(job)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
+    answer = pickle.dumps(f(*args))
+    dist.barrier() # nobody leaves before all have come so far
+    dist.destroy_process_group()
+    return answer
+def _work(pipe):
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for our parent;
     end = lambda: (mp.parent_process().join(), os._exit(1)) # its end is ours
     threading.Thread(target=end, daemon=True).start()
-def _call(rank, p, folder, job):
-    torch.set_num_threads(1); torch.manual_seed(0)
-    try:
-        store, (f, args) = dist.FileStore(f'{folder}/meet', p), pickle.loads(job)
-        dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
-        answer = pickle.dumps(f(*args))
-        dist.barrier() # nobody leaves before all have come so far
-        dist.destroy_process_group()
-        return answer
-    except BaseException:
-        time.sleep(0.5) # so that those who only miss us are heard later
-        raise
+    while True:
+        job = pipe.recv()
+        try: told = _call(*job), None
+        except BaseException:
+            told = None, traceback.format_exc()
+            time.sleep(0.5) # so that those who only miss us are heard later
+        pipe.send(told)
 def launch(f, p:int, *args)->list: # a function of a module, how many, arguments
     "What `f(*args)` returned in each of `p` processes that can talk to each other."
     need(p > 0, f'{p} processes')
     need(not dist.is_initialized(), 'a rank starts no others')
-    job, start = pickle.dumps((f, args)), mp.get_context(START)
+    job, start, answers = pickle.dumps((f, args)), mp.get_context(START), [None]*p
     start.set_forkserver_preload(['minisgd.checkpoint']) # imported once for all
     with _busy, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        while len(_crew) < p: _crew.append(ProcessPoolExecutor(1, start, _begin))
         try:
-            calls = [_crew[r].submit(_call, r, p, folder, job) for r in range(p)]
-            for call in as_completed(calls):
-                if e := call.exception():
-                    raise RuntimeError(f'rank {calls.index(call)} of {p}: {e!r}') from e
-            return [pickle.loads(call.result()) for call in calls]
+            while len(_crew) < p:
+                pipe, theirs = start.Pipe()
+                process = start.Process(target=_work, args=[theirs], daemon=True)
+                process.start(); theirs.close()
+                _crew.append((process, pipe))
+            todo = {pipe: rank for rank, (_, pipe) in enumerate(_crew[:p])}
+            for pipe, rank in todo.items(): pipe.send((rank, p, folder, job))
+            while todo:
+                rank = todo.pop(pipe := wait(todo)[0])
+                try: answers[rank], error = pipe.recv()
+                except (EOFError, OSError): error = 'its process is dead'
+                need(not error, f'rank {rank} of {p}: {error}', RuntimeError)
+            return [*map(pickle.loads, answers)]
         except BaseException:
             while _crew:
-                pool = _crew.pop()
-                for process in [*pool._processes.values()]: process.kill()
-                pool.shutdown()
+                process, pipe = _crew.pop()
+                process.kill(); process.join(); pipe.close()
             raise
 
 # %% ../nbs/14_parallel.ipynb #231e73ac

@@ -370,11 +370,12 @@ def test_torchrun_restarts_to_the_same_digits(tmp_path):
     assert len({e[1] for e in expected}) == 1 and expected[0][1] != weights and steps == 3*37
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '3', '--max-restarts', '1', '-m', 'minisgd.parallel',
                '--epochs', str(epochs), '--rows', '9050', '--batch', str(batch), '--die', str(die), '--checkpoint', str(tmp_path/'fit')]
+    command[3:3] = ['--log-dir', str(tmp_path/'log')]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0 and 'exitcode: -9' in run.stderr, run.stderr
     assert run.stdout.split()[-1] == expected[0][1]
     assert run.stdout.startswith('17 steps, '), 'of 111, 37*2 + 20 were in the file'
-    assert [p.name for p in tmp_path.iterdir()] == ['fit']
+    assert {p.name for p in tmp_path.iterdir()} == {'fit', 'log'}
 
 
 def test_the_program_prints_rows_per_second():

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['START', 'launch', 'ring_all_reduce', 'rank_and_size', 'Shard', 'all_reduce_grads', 'train_parallel', 'gather',
            'same_everywhere', 'checksum', 'DataParallel', 'Life', 'train_mnist', 'seconds_of', 'exchange_seconds',
-           'step_time', 'break_even', 'step_seconds', 'main', 'exchange_time', 'what_it_buys']
+           'step_seconds', 'break_even', 'main', 'what_it_buys']
 
-# %% ../nbs/14_parallel.ipynb #e5da49a3
-import hashlib, math, os, pickle, signal, tempfile, threading, time
-import torch, torch.distributed as dist, torch.multiprocessing as mp
+# %% ../nbs/14_parallel.ipynb #dbd97a1c
+import hashlib, math, os, pickle, signal, tempfile, threading, time, traceback
+import multiprocessing as mp, torch, torch.distributed as dist
 from functools import partial
-from pathlib import Path
+from multiprocessing.connection import wait
 from fastcore.basics import noop
 from fastcore.script import call_parse
 from .sources import need
@@ -29,44 +29,57 @@ def total(x, how=dist.all_reduce):
     told = how(x := x*(dist.get_rank() + 1))
     return x, told
 
-# %% ../nbs/14_parallel.ipynb #71110971
-START = os.environ.get('MINISGD_START') or (
-    'forkserver' if 'forkserver' in mp.get_all_start_methods() else 'spawn')
-
-def _join(rank, p, folder, job):
-    signal.signal(signal.SIGINT, signal.SIG_DFL) # Ctrl-C ends us even while we wait,
-    end = lambda: (mp.parent_process().join(), os._exit(1)) # and our parent's end
+# %% ../nbs/14_parallel.ipynb #b71f6ca1
+START = os.getenv('MINISGD_START') or ('spawn' if os.name == 'nt' else 'forkserver')
+_crew, _busy = [], threading.Lock() # a process for each rank, and a pipe to it
+def _call(rank, p, folder, job):
+    torch.set_num_threads(1); torch.manual_seed(0)
+    store, (f, args) = dist.FileStore(f'{folder}/meet', p), pickle.loads(job)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
+    answer = pickle.dumps(f(*args))
+    dist.barrier() # nobody leaves before all have come so far
+    dist.destroy_process_group()
+    return answer
+def _work(pipe):
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for our parent;
+    end = lambda: (mp.parent_process().join(), os._exit(1)) # its end is ours
     threading.Thread(target=end, daemon=True).start()
-    torch.set_num_threads(1)
-    try:
-        store, (f, args) = dist.FileStore(f'{folder}/meet', p), pickle.loads(job)
-        dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
-        torch.save(f(*args), f'{folder}/{rank}')
-        dist.barrier() # nobody leaves before all have come so far
-    except Exception as e:
-        e.add_note(f'rank {rank} of {p}')
-        time.sleep(0.5) # so that those who only miss us are heard later
-        raise
-
-def launch(f, p:int, *args, # a function of a module, how many processes, arguments
-           start=START      # 'forkserver', 'spawn' or 'fork'
-          )->list:          # what each rank returned
-    "Call `f(*args)` in `p` new processes that can talk to each other, and end them."
+    while True:
+        job = pipe.recv()
+        try: told = _call(*job), None
+        except BaseException:
+            told = None, traceback.format_exc()
+            time.sleep(0.5) # so that those who only miss us are heard later
+        pipe.send(told)
+def launch(f, p:int, *args)->list: # a function of a module, how many, arguments
+    "What `f(*args)` returned in each of `p` processes that can talk to each other."
     need(p > 0, f'{p} processes')
-    job = pickle.dumps((f, args)) # a copy for each: multiprocessing would share tensors
-    mp.set_forkserver_preload(['minisgd.checkpoint']) # imported once for all calls
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        crew = mp.start_processes(_join, (p, folder, job), p, False, True, start)
+    need(not dist.is_initialized(), 'a rank starts no others')
+    job, start, answers = pickle.dumps((f, args)), mp.get_context(START), [None]*p
+    start.set_forkserver_preload(['minisgd.checkpoint']) # imported once for all
+    with _busy, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            while not crew.join(grace_period=2): pass
-        finally:
-            for process, report in zip(crew.processes, crew.error_files):
-                process.kill(), process.join(), Path(report).unlink(missing_ok=True)
-        return [torch.load(f'{folder}/{r}', weights_only=False) for r in range(p)]
+            while len(_crew) < p:
+                pipe, theirs = start.Pipe()
+                process = start.Process(target=_work, args=[theirs], daemon=True)
+                process.start(); theirs.close()
+                _crew.append((process, pipe))
+            todo = {pipe: rank for rank, (_, pipe) in enumerate(_crew[:p])}
+            for pipe, rank in todo.items(): pipe.send((rank, p, folder, job))
+            while todo:
+                rank = todo.pop(pipe := wait(todo)[0])
+                try: answers[rank], error = pipe.recv()
+                except (EOFError, OSError): error = 'its process is dead'
+                need(not error, f'rank {rank} of {p}: {error}', RuntimeError)
+            return [*map(pickle.loads, answers)]
+        except BaseException:
+            while _crew:
+                process, pipe = _crew.pop()
+                process.kill(); process.join(); pipe.close()
+            raise
 
-# %% ../nbs/14_parallel.ipynb #01564c6c
-def ring_all_reduce(t       # the same shape on every rank; becomes the sum
-                   )->list: # sizes of the messages this rank sent
+# %% ../nbs/14_parallel.ipynb #231e73ac
+def ring_all_reduce(t)->list: # the same shape on every rank; sizes of what we sent
     "Sum over all ranks, in place, by 2(p-1) messages to the next one."
     rank, p, sent = dist.get_rank(), dist.get_world_size(), []
     parts = t.view(-1).tensor_split(p)
@@ -79,17 +92,15 @@ def ring_all_reduce(t       # the same shape on every rank; becomes the sum
         sent.append(len(out))
     return sent
 
-# %% ../nbs/14_parallel.ipynb #5ea441a8
+# %% ../nbs/14_parallel.ipynb #92a61b7a
 def rank_and_size():
     "This process's rank and how many there are; alone, 0 and 1."
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
 class Shard:
     "One rank's part of what `sampler` gives in each epoch, or of each of its batches."
-    def __init__(self, sampler,     # of indices, or of lists of them
-                 rank=None, p=None, # which part of how many; None: as in the group
+    def __init__(self, sampler, rank=None, p=None, # None: as in the group
                  drop=False, pad=False, # make all equal: leave rows out, or repeat some
-                 seed=None):        # shuffle by seed + epoch; None: as the sampler does
+                 seed=None): # shuffle by seed + epoch; None: as the sampler does
         self.rank, self.p = rank_and_size() if p is None else (rank, p)
         self.sampler, self.drop, self.pad, self.seed = sampler, drop, pad, seed
         self.batches, self.epoch = hasattr(sampler, 'batch_size'), 0
@@ -105,25 +116,23 @@ class Shard:
         if self.seed is not None:
             g = torch.Generator().manual_seed(self.seed + self.epoch)
             getattr(self.sampler, 'sampler', self.sampler).generator = g
-        order = list(self.sampler)
-        return iter([*map(self.deal, order)] if self.batches else self.deal(order))
+        if self.batches: return map(self.deal, self.sampler)
+        return iter(self.deal([*self.sampler]))
     def __len__(self):
         n = len(self.sampler)
         return n if self.batches else len(self.deal([0]*n))
 
-# %% ../nbs/14_parallel.ipynb #d3198958
-def all_reduce_grads(params,   # of a model whose backward pass is done
-                     rows,     # of this rank, or any multiple of them on all ranks
-                     *others   # more tensors that become their means
-                    )->float:  # the sum of all ranks' rows
+# %% ../nbs/14_parallel.ipynb #c189c205
+def all_reduce_grads(params, rows, *others)->int: # our rows; more tensors; all rows
     "Make every gradient the mean over the rows of all ranks, with a single message."
-    tensors = [p.grad for p in params if p.grad is not None] + [*others]
+    tensors = [q.grad for q in params if q.grad is not None] + [*others]
     flat = torch.cat([*(t.flatten() for t in tensors), tensors[0].new_ones(1)])*rows
     if rank_and_size()[1] > 1: dist.all_reduce(flat)
     means = (flat/flat[-1]).split([*(t.numel() for t in tensors), 1])
     for t, mean in zip(tensors, means): t.copy_(mean.view_as(t))
-    return flat[-1].item()
+    return int(flat[-1])
 
+# %% ../nbs/14_parallel.ipynb #497c7fd3
 def train_parallel(model, batches, opt_func, exchange=all_reduce_grads):
     "Train on this rank's part of each batch (x, y); the state of the model at the end."
     (rank, p), opt = rank_and_size(), opt_func(model.parameters())
@@ -133,54 +142,46 @@ def train_parallel(model, batches, opt_func, exchange=all_reduce_grads):
         opt.step(); opt.zero_grad()
     return model.state_dict()
 
-# %% ../nbs/14_parallel.ipynb #e5827bca
+# %% ../nbs/14_parallel.ipynb #5a8f2d2d
 def gather(x):
     "A list of what `x` is on each rank, in order of rank."
     found = [x]*rank_and_size()[1]
     if len(found) > 1: dist.all_gather_object(found, x)
     return found
-
 def same_everywhere(x, what):
     "Refuse to go on if the ranks have different `x`."
     for rank, other in enumerate(found := gather(x)):
         need(other == found[0], f'rank {rank} has another {what} than rank 0')
-
 def checksum(model):
     "16 letters that change with any name, shape or bit of the model."
     bits = [f'{name} {t.shape} {t.dtype}'.encode() + t.cpu().numpy().tobytes()
             for name, t in model.state_dict().items()]
     return hashlib.sha256(b''.join(bits)).hexdigest()[:16]
 
-def _strangers(): # a model that each rank seeds differently
-    torch.manual_seed(dist.get_rank())
-    same_everywhere(checksum(Linear(784, 10)), 'model')
-
-# %% ../nbs/14_parallel.ipynb #71ba41db
+# %% ../nbs/14_parallel.ipynb #c9274f37
 class DataParallel(Callback):
     "Trains a learner on all ranks as on one: each takes its part of every batch."
     orders = () # of the loaders, while ours are in their place
     def before_fit(self):
-        learn, (rank, self.p) = self.learn, rank_and_size()
-        train, valid = learn.dls
+        learn, (train, valid) = self.learn, self.learn.dls
         seed = train.generator and train.generator.initial_seed()
         same_everywhere(checksum(learn.model), 'model')
         same_everywhere((len(train), seed), 'loader or seed')
         self.orders = [(dl, dl.order) for dl in learn.dls if dl]
-        self.bs = train.batch_sampler.batch_size
-        train.order = Shard(train.batch_sampler)
+        train.order = Shard(train.order)
         if valid: valid.order = BatchSampler(Shard(valid.sampler), valid.batch_size)
-        if rank: learn.logger = noop # rank 0 prints, and writes
+        rank, p = rank_and_size() # only rank 0 prints, and writes
+        if rank: learn.logger = noop
         for cb in learn.cbs:
             if rank and isinstance(cb, Checkpoint): cb.save = noop
-    def before_epoch(self): # a loader with no generator draws from the global one
+    def before_epoch(self): # a loader without a generator draws from torch's
         torch.set_rng_state(gather(torch.get_rng_state())[0])
     def before_step(self):
         learn, params = self.learn, dict(self.learn.model.named_parameters())
         stats = [t for name, t in learn.model.state_dict().items()
                  if name not in params and t.is_floating_point()]
-        share = len(learn.yb)*self.p/self.bs # exactly 1 if all have equally many
-        shares = all_reduce_grads(params.values(), share, learn.loss.data, *stats)
-        learn.recorder.batches[-1] = [learn.loss.item(), round(shares*self.bs/self.p)]
+        n = all_reduce_grads(params.values(), len(learn.yb), learn.loss.data, *stats)
+        learn.recorder.batches[-1] = [learn.loss.item(), n]
     def after_validate(self):
         if not self.orders: return # not in a fit: a rank may look by itself
         recorder = self.learn.recorder
@@ -190,103 +191,85 @@ class DataParallel(Callback):
         for dl, order in self.orders: dl.order = order
         self.orders = ()
 
-# %% ../nbs/14_parallel.ipynb #7a3339bc
+# %% ../nbs/14_parallel.ipynb #aea1978e
 class Life(Callback):
-    "Counts the steps of this process, and may kill it after one of them."
-    def __init__(self, die): self.die, self.steps = die, 0
+    "Notes the rows of each step of this process; may kill it after one of them."
+    def __init__(self, die): self.die, self.rows = die, []
     def after_step(self):
-        self.steps += 1
-        if self.steps == self.die: os.kill(os.getpid(), signal.SIGKILL)
-
-def train_mnist(n_epoch=2, rows=5000, # epochs; rows to train on, five times the others
-                bs=256,    # rows of a batch, on all ranks together
-                file=None, # of a checkpoint every 10 steps: if it's there, go on
-                die=None): # after so many steps
+        self.rows.append(self.learn.recorder.batches[-1][-1])
+        if len(self.rows) == self.die: os.kill(os.getpid(), signal.SIGKILL)
+def train_mnist(n_epoch=2, rows=5000, bs=256, # on all ranks together
+                file=None, die=None): # a checkpoint: go on if it's there; as in `Life`
     "784-50-10, one cycle: records, checksum, steps done here, rows per second."
     x, y, x_valid, y_valid = mnist()
     torch.manual_seed(0)
     model, n = Sequential(Linear(784, 50), ReLU(), Linear(50, 10)), rows//5
     train_ds, valid_ds = Dataset(x[:rows], y[:rows]), Dataset(x_valid[:n], y_valid[:n])
-    generator, life = torch.Generator().manual_seed(0), Life(die)
-    learn = Learner(get_dls(train_ds, valid_ds, bs, generator), model, cross_entropy,
-                    partial(SGD, momentum=0.9), metrics=accuracy,
-                    cbs=[DataParallel(), life])
+    dls = get_dls(train_ds, valid_ds, bs, torch.Generator().manual_seed(0))
+    cbs = [life := Life(die)] + [DataParallel()]*(rank_and_size()[1] > 1)
+    learn = Learner(dls, model, cross_entropy, partial(SGD, momentum=0.9),
+                    metrics=accuracy, cbs=cbs)
     start, keep = time.perf_counter(), file and Checkpoint(file, 10, unit='step')
     with learn.no_logging():
-        if file and Path(file).exists(): learn.resume(file)
+        if file and os.path.exists(file): learn.resume(file)
         else: learn.fit_one_cycle(n_epoch, 0.5, cbs=keep)
-    done = n_epoch*rows*life.steps/len(learn.recorder.lrs)
-    rate = done/(time.perf_counter() - start)
-    return learn.recorder.values, checksum(model), life.steps, rate
+    rate = sum(life.rows)/(time.perf_counter() - start)
+    return learn.recorder.values, checksum(model), len(life.rows), rate
 
-# %% ../nbs/14_parallel.ipynb #d3a058c5
+# %% ../nbs/14_parallel.ipynb #27ec72d7
 def seconds_of(f, repeat=20):
     "Of calls that all ranks begin together: the seconds of one in the fastest quarter."
     def once(): return dist.barrier(), time.perf_counter(), f(), time.perf_counter()
     seconds = [end - start for _, start, _, end in [once() for _ in range(repeat + 1)]]
     return sorted(seconds[1:])[repeat//4]
-
 def exchange_seconds(sizes):
     "Seconds of the exchange of so many numbers, for each of the sizes."
     return [seconds_of(partial(all_reduce_grads, [], 1, torch.zeros(n))) for n in sizes]
-
-# %% ../nbs/14_parallel.ipynb #2d631696
-def step_time(b, p, t0, rate,       # rows, processes; seconds + rows a second of one
-              alpha, beta, nbytes): # of an exchange: seconds, seconds a byte, bytes
-    "Seconds of a step on `b` rows that `p` processes share."
-    return t0 + b/(p*rate) + (alpha + beta*nbytes if p > 1 else 0)
-
-def break_even(p, t0, rate, alpha, beta, nbytes):
-    "The rows of a step from which on `p` processes are faster than one."
-    return p/(p - 1)*rate*(alpha + beta*nbytes)
-
 def step_seconds(model, sizes, exchange=noop): # 784 to 10; rows on all ranks together
     "Measured seconds of a training step, for each of the sizes."
     data = [(torch.randn(b, 784), torch.randint(10, (b,))) for b in sizes]
-    opt = partial(SGD, lr=0.01)
-    def step(xy): train_parallel(model, [xy], opt, exchange)
-    return [seconds_of(partial(step, xy)) for xy in data]
+    step = partial(train_parallel, opt_func=partial(SGD, lr=0.01), exchange=exchange)
+    return [seconds_of(partial(step, model, [xy])) for xy in data]
 
-# %% ../nbs/14_parallel.ipynb #4a13eea0
+# %% ../nbs/14_parallel.ipynb #702dfc3c
+def break_even(p, t0, rate, alpha, beta, nbytes): # seconds, rows a second, bytes
+    "The rows of a step from which on `p` processes are faster than one."
+    return p/(p - 1)*rate*(alpha + beta*nbytes)
+
+# %% ../nbs/14_parallel.ipynb #201434eb
 @call_parse
 def main(processes:int=2, # how many; `torchrun` knows it
          epochs:int=2, rows:int=50000, batch:int=2048, # batch: on all together
          checkpoint:str=None, # a file for `torchrun`: if it's there, go on
          die:int=None): # under `torchrun`, kill the last rank after this step, once
     "MNIST on several processes: `python -m minisgd.parallel`, or `torchrun` with `-m`."
-    job = epochs, rows, batch
     if 'RANK' not in os.environ: # nobody has started us with others
-        one, many = [launch(train_mnist, p, *job)[0][-1] for p in (1, processes)]
-        return print(f'{one:,.0f} rows per second on one process,',
-                     f'{many:,.0f} on {processes}')
+        rates = [launch(train_mnist, p, epochs, rows, batch)[0][-1]
+                 for p in (1, processes)]
+        told = '{:,.0f} rows per second on one process, {:,.0f} on {}'
+        return print(told.format(*rates, processes))
     torch.set_num_threads(1)
     store, rank, p = next(dist.rendezvous('env://')) # where torchrun lets us meet;
     life = os.environ['TORCHELASTIC_RESTART_COUNT'] # don't call the dead
     store = dist.PrefixStore(life, store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=p)
     die = die if (life, rank) == ('0', p - 1) else None
-    values, weights, steps, rate = train_mnist(*job, checkpoint, die)
+    _, weights, steps, rate = train_mnist(epochs, rows, batch, checkpoint, die)
     if rank == 0: print(f'{steps} steps, {rate:,.0f} rows a second, weights {weights}')
     dist.destroy_process_group()
 
-# %% ../nbs/14_parallel.ipynb #4369f9e9
-def exchange_time(p, nbytes, alpha, beta):
-    "Seconds of a sum over `p` machines: by a ring, and by a tree at its best."
-    tree = 2*math.ceil(math.log2(p))*alpha + 2*beta*nbytes*(p > 1)
-    return 2*(p - 1)*(alpha + beta*nbytes/p), tree
-
-def what_it_buys(t0, rate, nbytes,       # of a machine and a model, as in `step_time`
-                 alpha=5e-5, beta=8e-10, # of the network between the machines
-                 bs=512, rows=1e9,       # rows of a step on each machine; and in all
-                 critical=math.inf,      # the critical batch, in rows
-                 machines=(1, 2, 10, 100, 1000, 10_000)):
+# %% ../nbs/14_parallel.ipynb #0b73f2f2
+def what_it_buys(t0, rate, nbytes, alpha=5e-5, beta=8e-10, # as in `break_even`
+                 bs=512, rows=1e9, # of a step on each machine; in all
+                 critical=math.inf, machines=(1, 2, 10, 100, 1000, 10_000)):
     "Print what machines buy; returns how many times as fast they are."
-    print('machines  ring ms  tree ms  step ms       steps    hours  times as fast')
+    print('machines   ring ms   tree ms        steps    hours  times as fast')
     hours = {}
     for p in machines:
-        ring, tree = exchange_time(p, nbytes, alpha, beta)
-        step, steps = t0 + bs/rate + min(ring, tree), rows*(1/(p*bs) + 1/critical)
-        hours[p] = steps*step/3600
-        print(f'{p:8,} {1e3*ring:8.1f} {1e3*tree:8.1f} {1e3*step:8.1f} {steps:11,.0f} '
-              f'{hours[p]:8.3f} {hours[machines[0]]/hours[p]:10.1f}')
-    return {p: hours[machines[0]]/h for p, h in hours.items()}
+        ring = 2*(p - 1)*(alpha + beta*nbytes/p)
+        tree = 2*math.ceil(math.log2(p))*alpha + 2*beta*nbytes*(p > 1)
+        steps = rows*(1/(p*bs) + 1/critical)
+        hours[p] = steps*(t0 + bs/rate + min(ring, tree))/3600
+        print(f'{p:8,}{1e3*ring:10.1f}{1e3*tree:10.1f}{steps:13,.0f}{hours[p]:9.3f}'
+              f'{hours[machines[0]]/hours[p]:15.1f}')
+    return {p: hours[machines[0]]/hours[p] for p in machines}

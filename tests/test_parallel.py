@@ -1,5 +1,5 @@
 "What p processes promise: the same model everywhere, equal to one process, with each row read once, and nothing left behind."
-import os, re, signal, subprocess, sys, tempfile, time
+import math, os, re, signal, subprocess, sys, tempfile, threading, time
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -15,8 +15,8 @@ from minisgd.losses import accuracy, cross_entropy
 from minisgd.modules import Linear, ReLU, Sequential
 from minisgd.optim import SGD, Adam
 from minisgd import parallel
-from minisgd.parallel import (DataParallel, Shard, break_even, checksum, exchange_time, launch, ring_all_reduce, step_time,
-                              total, train_mnist, train_parallel, what_it_buys)
+from minisgd.parallel import (DataParallel, Shard, break_even, checksum, launch, ring_all_reduce, total,
+                              train_mnist, train_parallel, what_it_buys)
 
 ROOT = Path(__file__).parent.parent
 momentum = partial(SGD, lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -152,12 +152,12 @@ class Shares(Callback):
     def after_batch(self): self.rows += 0 if self.learn.training else len(self.learn.yb)
 
 
-def fit(opt_func, bs, norm=False, cycle=True, generator=True):
-    "What a rank can tell of two epochs on 205 rows, validated on 77."
+def fit(opt_func, bs, norm=False, cycle=True, generator=True, cbs=True):
+    "What a rank can tell of two epochs on 205 rows, validated on 77; with our callback, or as any learner."
     torch.manual_seed(1)
     train, valid = Dataset(*blobs(205, 1, torch.double)), Dataset(*blobs(77, 2, torch.double))
     dls = get_dls(train, valid, bs, seeded(4) if generator else None)
-    learn = Learner(dls, small(norm, torch.double), cross_entropy, opt_func, metrics=accuracy, cbs=[DataParallel(), shares := Shares()])
+    learn = Learner(dls, small(norm, torch.double), cross_entropy, opt_func, metrics=accuracy, cbs=[shares := Shares(), *[DataParallel()]*cbs])
     with learn.no_logging(): learn.fit_one_cycle(2, 0.05) if cycle else learn.fit(2, 0.05)
     assert dls.train.order is dls.train.batch_sampler and dls.valid.order is dls.valid.batch_sampler
     rank, p = parallel.rank_and_size()
@@ -169,9 +169,9 @@ def fit(opt_func, bs, norm=False, cycle=True, generator=True):
 @pytest.mark.parametrize('p', (2, 3, 4))
 @pytest.mark.parametrize('opt_func, bs, cycle, generator', ((partial(SGD, momentum=0.9), 50, True, True), (Adam, 41, True, False), (SGD, 205, False, True)))
 def test_a_learner_on_p_processes_is_one_on_one(p, opt_func, bs, cycle, generator):
-    results, one = launch(fit, p, opt_func, bs, False, cycle, generator), fit(opt_func, bs, False, cycle, generator)
-    for r in results:
-        assert r[:3] == results[0][:3] and same(r[3], results[0][3])
+    results, (one, with_callback) = launch(fit, p, opt_func, bs, False, cycle, generator), [fit(opt_func, bs, False, cycle, generator, cbs) for cbs in (False, True)]
+    for r in [*results, with_callback]:
+        assert r is with_callback or r[:3] == results[0][:3] and same(r[3], results[0][3])
         for ours, expected in zip(r[:3], one[:3]): assert_close(torch.tensor(ours), torch.tensor(expected), rtol=1e-6, atol=1e-6)
         assert_close(dict(r[3]), dict(one[3]), rtol=1e-7, atol=1e-9)
 
@@ -252,14 +252,14 @@ def wrong(kind):
     dist.barrier()
 
 
-@pytest.mark.parametrize('kind, says', (('raise', "KeyError: 'lost'\nrank 1 of 3"), ('kill', 'process 1 terminated with signal SIGKILL'),
-                                        ('result', '(?s)pickle.*rank . of 3'), ('exit', 'process 1 terminated with exit code 3'),
+@pytest.mark.parametrize('kind, says', (('raise', "(?s)rank 1 of 3: .*KeyError: 'lost'"), ('kill', 'rank 1 of 3: its process is dead'),
+                                        ('result', '(?s)rank . of 3: .*pickle'), ('exit', '(?s)rank 1 of 3: .*SystemExit: 3'),
                                         ('models', 'rank 1 has another model than rank 0'), ('widths', 'another model than rank 0'),
                                         ('seeds', 'another loader or seed'), ('rows', 'another loader or seed')))
 def test_a_fault_on_one_rank_ends_all_and_says_which(kind, says):
     start = time.monotonic()
-    with pytest.raises(Exception, match=says): launch(wrong, 3, kind)
-    assert time.monotonic() - start < 60
+    with pytest.raises(RuntimeError, match=says): launch(wrong, 3, kind)
+    assert time.monotonic() - start < 60 and launch(dist.get_rank, 3) == [0, 1, 2]
 
 
 def test_ranks_share_no_memory():
@@ -289,6 +289,33 @@ def test_files_left_over_do_no_harm_and_none_is_left(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith('pymp-')] == ['meet']
 
 
+def told(): return os.getpid(), torch.rand(1).item(), torch.get_num_threads(), torch.set_num_threads(3)
+
+
+def test_processes_stay_and_every_call_begins_anew():
+    two, four = launch(told, 2), launch(told, 4)
+    assert [pid for pid, *_ in four[:2]] == [pid for pid, *_ in two] and len({pid for pid, *_ in four}) == 4
+    assert len({random for _, random, *_ in two + four}) == 1 and {threads for _, _, threads, _ in two + four} == {1}
+    with pytest.raises(RuntimeError): launch(wrong, 2, 'raise')
+    assert not {pid for pid, *_ in launch(told, 4)} & {pid for pid, *_ in four}
+    os.kill(launch(os.getpid, 1)[0], signal.SIGKILL)
+    with pytest.raises((RuntimeError, OSError)): launch(told, 2)
+    assert len(launch(told, 2)) == 2
+
+
+def nested(): return launch(dist.get_rank, 2)
+
+
+def test_threads_wait_for_each_other_and_a_rank_is_refused():
+    results = {}
+    def call(p): results[p] = launch(total, p, torch.ones(1))
+    threads = [threading.Thread(target=call, args=(p,)) for p in (2, 3, 4)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert {p: [a.item() for a, _ in r] for p, r in results.items()} == {2: [3]*2, 3: [6]*3, 4: [10]*4}
+    with pytest.raises(RuntimeError, match='a rank starts no others'): launch(nested, 2)
+
+
 def remaining(group):
     "Processes of a process group that still run."
     import psutil
@@ -303,8 +330,8 @@ def remaining(group):
 def test_an_interrupted_launch_leaves_no_process(how, start, tmp_path):
     pytest.importorskip('psutil')
     code = ('import sys; sys.path.insert(0, "tests"); from minisgd.parallel import launch; import test_parallel as t\n'
-            f'if __name__ == "__main__": launch(t.announce, 2, {str(tmp_path)!r}, start={start!r})')
-    parent = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+            f'if __name__ == "__main__": launch(t.announce, 2, {str(tmp_path)!r})')
+    parent = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, env=os.environ | {'MINISGD_START': start}, start_new_session=True, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     os.kill(parent.pid, how)
     _, error = parent.communicate(timeout=60)
@@ -326,12 +353,14 @@ def wait_for(condition, seconds=90):
 
 # ---- other ways to start, and to start again --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('start', ('spawn', 'fork'))
-def test_however_processes_are_started(start):
+@pytest.mark.parametrize('start', ('spawn', 'forkserver'))
+def test_however_processes_are_started(start, monkeypatch):
+    monkeypatch.setattr(parallel, 'START', start)
+    monkeypatch.setattr(parallel, '_crew', [])
     data = cut(*blobs(128), 64)
-    a, b = launch(train_parallel, 2, small(), data, momentum, start=start)
+    a, b = launch(train_parallel, 2, small(), data, momentum)
     assert same(a, b) and same(a, alone(small(), data, momentum, 2))
-    with pytest.raises(Exception, match='rank 1 of 2'): launch(wrong, 2, 'raise', start=start)
+    with pytest.raises(RuntimeError, match='rank 1 of 2'): launch(wrong, 2, 'raise')
 
 
 def test_torchrun_restarts_to_the_same_digits(tmp_path):
@@ -341,11 +370,12 @@ def test_torchrun_restarts_to_the_same_digits(tmp_path):
     assert len({e[1] for e in expected}) == 1 and expected[0][1] != weights and steps == 3*37
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '3', '--max-restarts', '1', '-m', 'minisgd.parallel',
                '--epochs', str(epochs), '--rows', '9050', '--batch', str(batch), '--die', str(die), '--checkpoint', str(tmp_path/'fit')]
+    command[3:3] = ['--log-dir', str(tmp_path/'log')]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0 and 'exitcode: -9' in run.stderr, run.stderr
     assert run.stdout.split()[-1] == expected[0][1]
     assert run.stdout.startswith('17 steps, '), 'of 111, 37*2 + 20 were in the file'
-    assert [p.name for p in tmp_path.iterdir()] == ['fit']
+    assert {p.name for p in tmp_path.iterdir()} == {'fit', 'log'}
 
 
 def test_the_program_prints_rows_per_second():
@@ -357,13 +387,12 @@ def test_the_program_prints_rows_per_second():
 # ---- formulas ---------------------------------------------------------------------------------------------------------------
 
 def test_formulas(capsys):
-    assert step_time(100, 1, 2, 50, 7, 3, 10) == 4 and step_time(100, 4, 2, 50, 7, 3, 10) == 2 + 0.5 + 37
+    def step_time(b, p): return 0.1 + b/(p*1000) + (1e-3 + 1e-9*1e6)*(p > 1)
     for p in 2, 3, 10:
         b = break_even(p, 0.1, 1000, 1e-3, 1e-9, 1e6)
-        assert_close(step_time(b, 1, 0.1, 1000, 1e-3, 1e-9, 1e6), step_time(b, p, 0.1, 1000, 1e-3, 1e-9, 1e6))
-    assert exchange_time(1, 1e6, 1, 1) == (0, 0)
-    assert exchange_time(4, 8, 1, 10) == (6*(1 + 20), 4 + 160) and exchange_time(5, 8, 1, 10)[1] == 6 + 160
+        assert_close(step_time(b, 1), step_time(b, p))
+    def exchange(p): return min(2*(p - 1)*(1e-3 + 1e-3/p), 2*math.ceil(math.log2(p))*1e-3 + 2e-3*(p > 1))
     gains = what_it_buys(0.1, 1000, 1e6, 1e-3, 1e-9, 500, 1e6, 2000, (1, 2, 8))
-    def hours(p): return 1e6*(1/(500*p) + 1/2000)*(0.6 + min(exchange_time(p, 1e6, 1e-3, 1e-9)))
+    def hours(p): return 1e6*(1/(500*p) + 1/2000)*(0.6 + exchange(p))
     assert_close(gains, {p: hours(1)/hours(p) for p in (1, 2, 8)})
     assert len(capsys.readouterr().out.splitlines()) == 4

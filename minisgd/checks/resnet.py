@@ -11,7 +11,7 @@ from ..resnet import ResBlock
 
 def gen(seed): return torch.Generator().manual_seed(seed)
 
-def bns(net): return [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+def bns(net): return [m for m in net.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
 
 def shaken(net, seed): # with parameters and statistics that nothing can hide behind
     g = gen(seed)
@@ -36,14 +36,17 @@ def _sees(layers, late=False):
 def sees(f):
     for layers in [(5, 2), (5, 2), (3, 1)], [(3, 1)], [(3, 3), (4, 1), (2, 2), (1, 1), (3, 2)], [], [(3, 1)]*20, [(5, 2), (3, 1), (5, 2)], [(7, 4)], [(2, 2)]*5 + [(2, 1)]:
         last = math.prod(s for _, s in layers)
-        ask(f, layers, expect=_sees, mistakes={
+        got = ask(f, layers, expect=_sees, mistakes={
             'a window reaches further if there are strides before it': lambda l: _sees([(w, 1) for w, _ in l]),
             'a layer\'s own stride comes too early: its windows lie apart, but each window sees no further for it': lambda l: _sees(l, True),
             'from the wrong end: the first layer is the one at the picture': lambda l: _sees(l[::-1]),
+            'a window of 4 has no middle: it reaches 3 pixels further, not 2 on each side': lambda l: 1 + 2*sum(w//2*math.prod(s for _, s in l[:i]) for i, (w, _) in enumerate(l)),
+            'not every stride is 2': lambda l: _sees([(w, 2) for w, _ in l]),
             'windows overlap: they don\'t multiply': lambda l: math.prod(w for w, _ in l),
             'one number sees one pixel before the first layer: you have one too few': lambda l: _sees(l) - 1,
             'that is how far apart two neighbours lie in the picture': last,
             'pixels across, not all of the square': lambda l: _sees(l)**2})
+        refuse(isinstance(got, float), f'a whole number of pixels, an int: not {got}')
     return 'a stride makes every later window reach further, so the same layers see more if the strides come first'
 
 @check.add
@@ -65,10 +68,11 @@ def folded(f):
         refuse(not callable(new), f'an nn.Conv2d, please, not {brief(new)}')
         weight = getattr(new, 'weight', conv.weight)
         refuse(weight.shape != conv.weight.shape, f'its weight has shape {[*weight.shape]}, not {[*conv.weight.shape]}: dimension 0, the channel that comes out, is to be multiplied')
+        refuse(weight.dtype != conv.weight.dtype, f'its weights are {weight.dtype}, and those of the convolution {conv.weight.dtype}; `nn.Conv2d` takes a `dtype`')
         right = copy.deepcopy(pair).eval()(x)
         got = new(x)
         refuse(not torch.is_tensor(got), f'it gives {brief(got)}')
-        refuse(got.shape != right.shape, f'the stride or the padding is another: {[*x.shape]} became {[*got.shape]}, not {[*right.shape]}')
+        refuse(got.shape != right.shape, f'the stride or the padding is another (here they are {conv.stride} and {conv.padding}): {[*x.shape]} became {[*got.shape]}, not {[*right.shape]}')
         with torch.no_grad():
             w, b0 = conv.weight, torch.zeros(nf).to(x) if conv.bias is None else conv.bias
             mean, var, eps, gamma, beta = bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
@@ -108,7 +112,8 @@ def statistics(net, batches, start=None, momentum=None): # the means, then the v
 def recalibrated(f):
     def plain(): return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2, momentum=0.3), nn.Flatten(), nn.Linear(18, 4))
     def blocks(): return nn.Sequential(ResBlock(1, 4, 2), ResBlock(4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    for seed, make, count, rows in (0, plain, 3, 5), (1, blocks, 4, 2), (2, plain, 1, 8):
+    def flat(): return nn.Sequential(nn.Conv2d(1, 2, 5), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 4), nn.BatchNorm1d(4))
+    for seed, make, count, rows in (0, plain, 3, 5), (1, blocks, 4, 2), (2, plain, 1, 8), (3, flat, 3, 4):
         net = shaken(make(), seed)
         if seed == 1: net.eval()
         scales = [1., 5., 2., 3.][:count]
@@ -139,6 +144,7 @@ def recalibrated(f):
         if not alike(got, right, 1e-4):
             for words, wrong in mistakes.items(): refuse(alike(got, wrong, 1e-4), f'look at the running statistics: {words}')
             refuse(alike(got, pooled, 1e-4), 'those are the statistics of all the pictures at once; the mean over the batches, please (they may not fit into memory together)')
+            refuse(make is flat and alike(got[0][0], right[0][0], 1e-4), 'the batch norm behind a linear layer, a BatchNorm1d, does not remember the new pictures as it should')
             refuse(alike(got[0], right[0], 1e-4), 'the running means are right, the running variances aren\'t: the mean of the *unbiased* variances, please')
             refuse(alike(got[0][0], right[0][0], 1e-4), 'the first batch norm is right, a later one isn\'t: each needs the layers before it in training mode')
             raise Wrong(f'the first layer\'s running mean is {brief(got[0][0])}; expected {brief(right[0][0])}')
@@ -173,11 +179,13 @@ def steady(f):
             refuse(got.shape != right.shape, f'the answers of {rows} pictures have shape {[*got.shape]}; expected {[*right.shape]}')
             answers = torch.stack([net(roll(x, *way)) for way in square])
             for words, wrong in {
-                'that is the sum of the answers': right*len(square), 'one answer isn\'t enough' if calls < 2 else 'its moves are multiples of `hop`, and those change nothing': net(x),
+                'that is the sum of the answers': right*len(square), 'divided by `hop`, but there are more answers than that': right*hop,
+                'one answer isn\'t enough' if calls < 2 else 'its moves are multiples of `hop`, and those change nothing': net(x),
                 'the mean of the answers, please, not of the probabilities': torch.stack([net(roll(x, *way)).softmax(1) for way in square]).mean(0),
                 'it moves only on the diagonal: down and right must go through all pairs': mean([(k, k) for k in range(hop)]),
                 'it moves only to the right': mean([(0, k) for k in range(hop)]), 'it moves only down': mean([(k, 0) for k in range(hop)]),
                 'it moves down, and it moves right, but not both at once': mean([(k, 0) for k in range(hop)] + [(0, k) for k in range(hop)]),
+                **({} if hop == 4 else {f'4 by 4 moves, as in the notebook; but here `hop` is {hop}': mean([(d, r) for d in range(4) for r in range(4)])}),
                 'it asks once too often: a move by `hop` is as good as none, so that one counts twice': mean(wide),
                 'it leaves out the picture as it is': mean(square[1:]), 'it leaves out the moves by 0': mean([(d, r) for d, r in square if d and r]),
                 'the largest answers are steady too, but the mean was asked': answers.amax(0), 'the median isn\'t the mean': answers.median(0).values,
@@ -210,6 +218,8 @@ def wobble(f):
         one, pixels = x.mean((2, 3)).std(0)/bs**0.5, x.std((0, 2, 3))/(bs*x[0, 0].numel())**0.5
         right = one*(m/(2 - m))**0.5
         def near(a, b, by): return bool(((a/b - 1).abs() < by).all())
+        refuse(near(measured, one, 0.1), 'what you measured is how far the means of the batches spread; note `bn.running_mean` after each batch')
+        refuse(bool((measured < 1e-4*right).all()), 'you noted the same tensor each time, and the next batch changes it: `bn.running_mean.clone()`')
         refuse(not near(measured, right, 0.2), f'what you measured, {brief(measured.tolist())}, isn\'t what I find: {brief(right.tolist())} (let the start die out, and then take a few thousand batches)')
         if not near(predicted, right, 0.1):
             for words, wrong in {
@@ -224,5 +234,6 @@ def wobble(f):
                 'a variance; its root, please': right**2, 'nearly: m/2 is only right for a small `momentum`': one*(m/2)**0.5}.items():
                 refuse(near(predicted, wrong, 0.04), words)
             raise Wrong(f'measured well, but your prediction is {brief(predicted.tolist())}, and {brief(right.tolist())} is right')
+        refuse(near(measured, predicted, 1e-6), 'what you measured is your prediction, to the last digit: run the batch norm, and measure')
         worst = max(worst, (predicted/measured - 1).abs().max().item())
     return f'your predictions and measurements are at most {worst:.0%} apart'

@@ -7,7 +7,7 @@ import hashlib, math, torch
 from minisgd.checks.checkpoint import check
 
 # %% check
-import itertools, json, math, torch
+import copy, itertools, json, math, torch
 
 def gen(seed): return torch.Generator().manual_seed(seed)
 
@@ -58,7 +58,7 @@ except PowerCut: print(disk.files)
 
 # %% solution
 def save(disk, # a `Disk`: call its `write`, `sync`, `rename` or `remove`
-         name, # of the file, which may be there already
+         name, # of the file: any name, and it may be there already
          text  # the new state
         ):     # nothing
     "Replace a file so that a power cut at any moment leaves the old one or the new."
@@ -96,6 +96,12 @@ def save(disk, name, text):
     disk.write(name, text)
     disk.sync(name)
     disk.remove(name + '.old')
+
+# %% wrong: make its name from
+def save(disk, name, text):
+    disk.write('part', text)
+    disk.sync('part')
+    disk.rename('part', name)
 
 # %% wrong: left behind
 def save(disk, name, text):
@@ -141,10 +147,16 @@ class Disk: # as in the sheet, with a diary
 
 @check.add
 def save(f):
-    new, name = 'epoch 8: 0.123 -4.56', 'fit'
-    for before in {name: 'epoch 7: 0.321 -6.54', 'other': 'leave me alone'}, {'other': 'leave me alone'}:
+    old, new, other = 'epoch 7: 0.321 -6.54', 'epoch 8: 0.123 -4.56', {'other': 'leave me alone'}
+    parts = set() # the names of other files that it writes, for a state called 'fit'
+    def trials():
+        yield 'fit', other | {'fit': old}
+        yield 'fit', other
+        for name in sorted(parts): yield name, other | {name: old}
+    for name, before in trials():
         disk = Disk(before)
         f(disk, name, new)
+        if name == 'fit': parts |= {what[1] for what in disk.did if what[0] == 'write'} - {name, 'other'}
         refuse(not disk.did, 'it never calls the disk; use its methods, not its `files`')
         refuse(disk.files.get(name) != new, f'even with no power cut, the file {name!r} then holds {disk.files.get(name)!r}, not the new state')
         writes_itself = ('write', name) in disk.did
@@ -156,6 +168,7 @@ def save(f):
             refuse(there is None and name in before, here + 'there is no file of that name, neither old nor new. Don\'t remove or rename the old one: `rename` replaces it')
             if there in (None, before.get(name)) and cut < disk.steps or there == new: pass
             else:
+                refuse(writes_itself and name in parts, f'{here}the state itself may be called {name!r}, as your part is, and then it holds {there!r}. A part has to make its name from `name`')
                 refuse(writes_itself, f'{here}you write into the file itself, and now it holds {there!r}')
                 refuse(there is not None and new.startswith(there), f'{here}the file got its name before its bytes were safe, and now it holds {there!r}')
                 refuse(True, f'{here}the file holds {there!r}')
@@ -169,7 +182,7 @@ def save(f):
 
 # %% [markdown]
 # ## 2. Sixteen letters for a state
-# (Twenty minutes.) Two machines want to know whether they hold the same state, and they don't want to send it. Write a digest of sixteen letters. It has to be another one if any bit, name, shape, type or place is another one. And it has to be the same for the same state, whatever process asks. For a tensor only its values, shape and type count, not how they lie in memory.
+# (Twenty minutes.) Two machines want to know whether they hold the same state, and they don't want to send it. Write a digest of sixteen letters. It has to be another one if any bit, name, shape, type or place is another one. And it has to be the same for the same state, whatever process asks. For a tensor only its values, shape and type count, not how they lie in memory, and the order of the names in a dict doesn't count.
 #
 # Try the easy answers first, for instance `hashlib.sha256(str(state).encode())`, and let `check` tell you what they miss. It's more than you'd think.
 # <details><summary>Hint</summary>
@@ -205,6 +218,16 @@ def digest(state):
     import io
     torch.save(state, buffer := io.BytesIO())
     return hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+
+# %% wrong: float32
+def digest(state):
+    def whole(x):
+        if torch.is_tensor(x): data = f'{x.dtype} {[*x.shape]} '.encode() + x.contiguous().float().numpy().tobytes()
+        elif isinstance(x, dict): data = b'dict' + b''.join(whole(k) + whole(x[k]) for k in sorted(x))
+        elif isinstance(x, list): data = b'list' + b''.join(map(whole, x))
+        else: data = f'{type(x).__name__} {x!r}'.encode()
+        return hashlib.sha256(data).digest()
+    return whole(state).hex()[:16]
 
 # %% wrong: swapped
 def digest(state):
@@ -258,6 +281,8 @@ def digest(f):
         ('two numbers of a tensor are swapped', {'a': t([1., 2.])}, {'a': t([2., 1.])}),
         ('a tensor prints only a few of its numbers, and one in the middle is another', big, other),
         ('a tensor prints only a few digits, and the last bit is another', last, torch.nextafter(last, t([1., 1.]))),
+        ('the last bit of a float64 is another, and float32 has no place for it', last.double(), torch.nextafter(last.double(), t([1., 1.]).double())),
+        ('a large whole number is another, and a float has no place for its last bit', t([2**62]), t([2**62 + 1])),
         ('the shape is another', {'w': torch.arange(6.).view(2, 3)}, {'w': torch.arange(6.).view(3, 2)}),
         ('the shape is another', t([0.5]), t(0.5)),
         ('the type of the numbers is another', {'w': torch.zeros(2)}, {'w': torch.zeros(2, dtype=torch.int32)}),
@@ -275,16 +300,19 @@ def digest(f):
         ('a number in the state is another', {'lr': 0.1, 'w': last}, {'lr': 0.1 + 1e-12, 'w': last}),
         ('a string in the state is another', {'how': 'adam', 'w': last}, {'how': 'sgdm', 'w': last}),
         ('there is one item more', [last], [last, last]),
-        ('one is empty', {'w': {}}, {}),
+        ('an empty dict is not nothing', {'w': {}}, {}),
+        ('a dot in a name is not a dict in a dict', {'a.b': 1}, {'a': {'b': 1}}),
+        ('a list is not a dict', {'w': [1]}, {'w': {'0': 1}}),
         ('the place of an item in a list is another', [1, 2], [2, 1]),
         ('it is deeper in', {'a': {'b': [1, {'c': last}]}}, {'a': {'b': [1, {'c': last + 1}]}}),
     ]: refuse(given(a) == given(b), f'{words}, and the digest is the same: {brief(a)} and {brief(b)}')
     square = torch.arange(4.).view(2, 2)
     for words, a, b in [
-        ('it is the same state, asked twice', {'w': big, 'n': 3}, {'w': big.clone(), 'n': 3}),
+        ('it is an equal state, in another tensor', {'w': big, 'n': 3}, {'w': big.clone(), 'n': 3}),
         ('the numbers are the same, and only lie in memory in another order', {'w': square.t()}, {'w': square.t().contiguous()}),
         ('the numbers are the same, and only lie in memory within a larger tensor', {'w': big[3]}, {'w': big[3].clone()}),
         ('the names are the same, in another order', {'a': 1, 'b': last}, {'b': last, 'a': 1}),
+        ('it is an equal state, which holds one tensor twice', {'a': last, 'b': last.clone()}, {'a': last, 'b': last}),
     ]: refuse(given(a) != given(b), f'{words}, and the digest is another')
     return 'with such letters, ranks can compare whole models by a message that costs next to nothing'
 
@@ -321,7 +349,7 @@ def needed(resume, # function of a dict; returns the weights at the end, a tenso
           ):       # a list of names
     "Parts of a checkpoint that are enough, and of which none can be left out."
     end, kept = resume(parts), dict(parts)
-    for name in parts:
+    for name in [*parts]*len(parts):    # one can become idle when another has gone
         without = {k: v for k, v in kept.items() if k != name}
         if resume(without).equal(end): kept = without
     return [*kept]
@@ -343,6 +371,14 @@ def needed(resume, parts):
 # %% wrong: could be left out
 def needed(resume, parts): return [*parts]
 
+# %% wrong: Go round again
+def needed(resume, parts):
+    end, kept = resume(parts), dict(parts)
+    for name in parts:
+        without = {k: v for k, v in kept.items() if k != name}
+        if resume(without).equal(end): kept = without
+    return [*kept]
+
 # %% wrong: epochs could be left out
 def needed(resume, parts):
     nothing = resume({})
@@ -358,6 +394,10 @@ def unknown_fit(seed, groups, weight): # the end shows for each group whether on
             end = end + row*(here[0] if here else 0.5)*weight.get(group, 1)
         return end
     return resume
+
+def plan_anew(parts): # reads the plan only where there is a place in it; else it makes both anew
+    sound = 'plan' in parts or 'place' not in parts
+    return torch.tensor([1. if sound else 2., 3. if 'model' in parts else 4.])
 
 @check.add
 def needed(f):
@@ -390,6 +430,10 @@ def needed(f):
         refuse(short(got), f'of {", ".join(values)} you keep {brief(got)}, and with these the end is another')
         for name in got:
             refuse(not short([k for k in got if k != name]), f'of {", ".join(values)} you keep {brief(got)}; {name} could be left out')
+    for names in ['plan', 'place', 'model'], ['model', 'place', 'plan']:
+        got = [*f(plan_anew, dict.fromkeys(names, 1))]
+        refuse({*got} == {'plan', 'model'}, f'of {", ".join(names)} you keep {brief(got)}. The plan was needed as long as the place in it was there; now nobody reads it. Go round again, until nothing more can go')
+        refuse(got != ['model'], f'of {", ".join(names)} you keep {brief(got)}; the model is enough here')
     return 'leaving out proves it for this fit only: another run may need what this one didn\'t'
 
 # %% [markdown]
@@ -415,7 +459,7 @@ class Rows:
             yield row
         self.epoch, self.dealt = self.epoch + 1, 0
     def state_dict(self):
-        "Where it is: a dict of a few ints."
+        "Where it is now: a new dict of a few ints."
         return dict(seed=self.seed, epoch=self.epoch, dealt=self.dealt)
     def load_state_dict(self, state): # from `state_dict`
         "Go on from there."
@@ -445,6 +489,18 @@ class Rows:
         self.dealt = 0
     def state_dict(self): return dict(seed=self.seed, dealt=self.dealt)
     def load_state_dict(self, state): vars(self).update(state)
+
+# %% wrong: changes as rows are dealt
+class Rows:
+    def __init__(self, n, seed): self.n, self.at = n, dict(seed=seed, epoch=0, dealt=0)
+    def __iter__(self):
+        g = torch.Generator().manual_seed(self.at['seed'] + self.at['epoch'])
+        for row in torch.randperm(self.n, generator=g).tolist()[self.at['dealt']:]:
+            self.at['dealt'] += 1
+            yield row
+        self.at.update(epoch=self.at['epoch'] + 1, dealt=0)
+    def state_dict(self): return self.at
+    def load_state_dict(self, state): self.at = dict(state)
 
 # %% wrong: grows with the rows
 class Rows:
@@ -496,7 +552,10 @@ class Rows:
 # %% check
 @check.add
 def Rows(f):
-    def numbers(rows): return [int(row) for row in rows]
+    def numbers(rows):
+        rows = [*rows]
+        refuse(any(map(torch.is_tensor, rows)), 'ints, please, not tensors: `tolist`')
+        return [int(row) for row in rows]
     before = torch.get_rng_state()
     for n in 7, 20, 1:
         rows = f(n, 3)
@@ -520,12 +579,15 @@ def Rows(f):
             refuse(len(flat) > 6, 'the state grows with the rows, or holds a whole generator; a few whole numbers are enough')
             try: state = json.loads(json.dumps(state))
             except TypeError: refuse(True, f'whole numbers, please, not {brief(state)}')
+            kept = rows.state_dict()
             to_come, here = epochs[epoch][k:], f'{n} rows, {k} of epoch {epoch} dealt: '
             rest = numbers(loop)
             refuse(rest != to_come, f'{here}to ask for the state changes what comes, or the orders change from run to run')
-            other = f(n, 77)
-            other.load_state_dict(state)
+            refuse(json.loads(json.dumps(kept)) != state, f'{here}the state that was handed out changes as rows are dealt; hand out a new dict each time')
+            other, given = f(n, 77), copy.deepcopy(state)
+            other.load_state_dict(given)
             got = numbers(other)
+            refuse(given != state, f'{here}the state that was loaded changes as rows are dealt: take the numbers out of it, and leave the dict alone')
             if k == n and got == epochs[epoch + 1]: continue # it has already turned the page
             said = f'\n  the rest is {brief(to_come)}, and it deals {brief(got)}'
             refuse(k and got == epochs[epoch][k-1:], f'{here}the last row that was dealt comes again{said}')
@@ -537,6 +599,10 @@ def Rows(f):
             after = numbers(other)
             refuse(sorted(after) != list(range(n)), f'{here}the rest is right, but later epochs are cut short: {brief(after)}')
             if epoch + 1 < 4: refuse(after != epochs[epoch + 1], f'{here}the rest is right, but the next epoch has another order than it would have had')
+    rows = f(7, 3)
+    first = [row for _, row in zip(range(3), rows)]
+    whole, rest = numbers(f(7, 3)), numbers(rows)
+    refuse(rest != whole[3:], f'left after {brief(first)} and iterated again, it deals {brief(rest)}; the rest of that epoch is {brief(whole[3:])}')
     refuse(not torch.get_rng_state().equal(before), 'it draws from the global generator, so dropout would draw other numbers')
     return 'a loader with workers asks ahead of the training, so count what was trained, not what was asked for'
 
@@ -585,6 +651,19 @@ def how_often(cost, between):
     lives = torch.full((10_000,), float(between), dtype=torch.float64)
     return every, 2*cost/every, 1 - (lives/(every + cost)).floor().mean()*every/between
 
+# %% wrong: Add up the seconds first
+def how_often(cost, between):
+    every = math.sqrt(2*cost*between)
+    lives = -between*torch.rand(50_000, dtype=torch.float64).log()
+    lost = 1 - (lives/(every + cost)).floor()*every/lives
+    return every, cost/every + every/(2*between), lost.mean()
+
+# %% wrong: to the last digit
+def how_often(cost, between):
+    every = math.sqrt(2*cost*between)
+    lost = cost/every + every/(2*between)
+    return every, lost, lost
+
 # %% wrong: predict
 def how_often(cost, between):
     every = math.sqrt(2*cost*between)
@@ -614,6 +693,12 @@ def how_often(f):
         refuse(every < 0.85*best, f'you save too often: {said}')
         refuse(every > 1.15*best, f'you save too seldom: {said}')
         refuse(1 < measured < 100, f'{here}a share is between 0 and 1, not {measured:g}')
+        lives = -between*((torch.arange(20_000).double() + 0.5)/20_000).log()   # evenly, not drawn
+        for words, wrong in {
+            'You took the share lost before each crash, and the mean of those shares: a short wait counts as much as a long one. Add up the seconds first, and then divide': (1 - (lives/(every + cost)).floor()*every/lives).mean().item(),
+            'A round is training *and* saving': _lost(every, 0, between)}.items():
+            refuse(abs(measured/lost - 1) > 0.1 and abs(measured/wrong - 1) < 0.05, f'{here}you measured {measured:.2%}. {words}')
         refuse(abs(measured/lost - 1) > 0.1, f'{here}what you measured is {measured:.2%}, and with your interval it is {lost:.2%} in the long run. Are the times between crashes exponential, and enough of them?')
         refuse(abs(predicted/lost - 1) > 0.2, f'{here}you predict that {predicted:.2%} are lost, and it is {lost:.2%}. Both are lost: the waiting for the disk, and the work since the last file')
+        refuse(measured == predicted, f'{here}what you measured is your prediction, to the last digit: draw some thousand crashes')
     return 'at the best interval, waiting for the disk costs as much as the crashes do, and an interval a third longer or shorter adds less than a tenth to the loss'

@@ -33,6 +33,7 @@ def standardise_like(f):
             'the mean is still there': lambda new, train: new/train.std(0, correction=0),
             'only the mean is gone: divide by the deviation, too': lambda new, train: new - train.mean(0),
             'divided by the variance': lambda new, train: (new - train.mean(0))/train.var(0, correction=0),
+            'a dimension of size one is lost, and (m, k) is promised': lambda new, train: by(lambda new, train: train, correction=0)(new, train).squeeze(),
             'those are the training rows': lambda new, train: standardise(train)})
     return 'so a model travels with two rows of numbers: the mean and the deviation of what it learned from'
 
@@ -44,18 +45,21 @@ def honest(f):
         placed = torch.ones(len(valid), dtype=torch.bool)
         placed[:both] = (train[:both] != valid[:both]).any(1)
         same = (valid.sort(1).values[:,None] == train.sort(1).values).all(2).any(1)
-        ask(f, train, valid, right, expect=share(right[new]), mistakes={
+        got = ask(f, train, valid, right, expect=share(right[new]), mistakes={
             'nothing was taken out: that is what you read': share(right),
             'the images are taken out, but you divided by all': share(right & new),
             'an image with the same numbers in other places is another image': share(right[~same]),
+            'different images may have the same sum': share(right[~torch.isin(valid.sum(1), train.sum(1))]),
+            'each of its pixels occurs somewhere, but the whole image has to': share(right[~torch.isin(valid, train).all(1)]),
             'it compares images in the same place only, and they may be anywhere': share(right[placed]),
             'that is the accuracy on those it has met': share(right[~new]),
             'that is how many it has not met': share(new),
             'that is the share of wrong answers': share(~right[new]),
             'the distance of an image from itself is only nearly zero in `cdist`': share(right[torch.cdist(valid, train).amin(1) > 0])})
+        refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     train = torch.tensor([[0., 0.], [0., 1.], [1., 0.]])
-    valid = torch.tensor([[0., 1.], [1., 1.], [1., 0.], [.5, 0.], [.5, 1.], [0., .5]])
-    compare(train, valid, torch.tensor([1, 0, 0, 1, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
+    valid = torch.tensor([[0., 1.], [1., 1.], [1., 0.], [.5, 0.], [.5, .5], [0., .5]])
+    compare(train, valid, torch.tensor([1, 1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
     for seed, n, m, known, k in (1, 60, 50, 20, 49), (2, 40, 90, 30, 784), (3, 30, 30, 0, 4):
         g = torch.Generator().manual_seed(seed)
         train, fresh = [torch.randint(256, (size, k), generator=g)/255 for size in (n, m - known)]
@@ -80,13 +84,16 @@ def plane(f):
         a, b = torch.rand(2, k, generator=g, dtype=torch.float32 if k == 784 else torch.float64)
         if seed == 0: a, b = torch.tensor([1., 2.]), torch.tensor([3., 1.])
         if seed == 4: a, b = -3*b, a    # far from each other, and from zero
-        got = f(a.clone(), b.clone())
+        given = a.clone(), b.clone()
+        got = f(*given)
         refuse(got is None, 'it returns nothing: no `return`?')
+        refuse(not alike(given, (a, b), 0), 'it changes its argument')
         refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two things, please: the weights and the bias')
         w, bias = (torch.as_tensor(t, dtype=torch.float64).detach() for t in got)
         refuse(w.numel() != k, f'for points of {k} numbers w has shape {[*w.shape]}, where one weight for each is wanted')
+        refuse(w.shape != (k,), f'w has shape {[*w.shape]}; with [{k}] `x@w` is a number for each row')
         refuse(bias.numel() != 1, f'the bias has shape {[*bias.shape]}; one number, please')
-        w, bias, a, b = w.flatten(), bias.item(), a.double(), b.double()
+        bias, a, b = bias.item(), a.double(), b.double()
         right, half = b - a, ((a@a - b@b)/2).item()
         side = torch.randn(40, k, generator=g, dtype=torch.float64)
         side = side - (side@right)[:,None]*right/(right@right)                   # along the border
@@ -102,6 +109,8 @@ def plane(f):
         refuse(alike(w, right) and alike(bias, -half), here + 'the bias has the wrong sign')
         refuse(abs((w@right).item()) < (1 - 1e-4)*(w.norm()*right.norm()).item(),
                here + f'w = {brief(w.tolist())}, so the border is tilted: these weights say how similar, not which is nearer; w should point from `a` to `b`')
+        cut = (-(w@a + bias)/(w@right)).item()
+        refuse((says != nearer).any() and abs(cut - 0.5) > near/2, here + f'the border should cut the way from `a` to `b` in the middle, and yours cuts it at {cut:.3g} of the way: what is the bias?')
         for point, yes, no in zip(x, nearer, says):
             refuse(yes != no, f'{here}x = {brief(point.tolist())} is nearer to {"b" if yes else "a"}, and x@w + bias is {(point@w + bias).item():.3g}')
     return 'a network of one layer searches for such a `w` and `bias`, too; yours cost two averages'
@@ -162,7 +171,9 @@ def luck(f):
         for name, share in ('predicted', predicted), ('measured', measured):
             refuse(not 0 <= share <= 1, f'{here}{name} {share:.4g}; a share is wanted, from 0 to 1, and this is how many, not what share')
         refuse(models > 1 and abs(measured - 0.1) < deviation/2, f'{here}you measured {measured:.3f}, which is the average of all models, or of the winner on other digits; the winner alone is wanted, on the digits it won by')
-        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the mean of how many contests?)')
+        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the best of all models in each contest, at {digits} digits; then the mean over a hundred contests or more)')
+        refuse(models > 1 and predicted == measured, f'{here}the same number twice; one is predicted, and the other measured')
+        refuse(models > 1 and abs(predicted - truth + 1/digits) < 1e-3/digits, f'{here}you predicted {predicted:.3f}, one digit too few: does your sum begin at 0?')
         refuse(abs(predicted - truth) > deviation, f'{here}what you predicted for them is {predicted:.3f}, and it is {truth:.3f}: more than a deviation of one guesser off')
         off.append(abs(predicted - truth)/deviation)
     gain, thousand = [share_of_winner(m, 100) - 0.1 for m in (10**6, 1000)]

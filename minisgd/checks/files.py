@@ -20,6 +20,7 @@ def blocks_touched(f):
     def cut(order, bs): return [order[k:k+bs] for k in range(0, len(order), bs)]
     def right(order, k, bs): return [len({i//k for i in batch}) for batch in cut(order, bs)]
     def steps(order, k, bs): return [1 + sum(a//k != b//k for a, b in zip(batch, batch[1:])) for batch in cut(order, bs)]
+    def again(order, k, bs): return [len({i//k for i in order[j:j+bs]} - {i//k for i in order[:j]}) for j in range(0, len(order), bs)]
     small = [8, 9, 2, 0, 3, 1, 5, 4, 7, 6], 4, 3
     shuffled = torch.randperm(23, generator=gen(0)).tolist(), 3, 5
     blocks = [(list(BlockSampler(range(n), k, gen(n))), k, bs) for n, k, bs in ((100, 8, 12), (103, 10, 10), (64, 16, 4), (7, 1, 3), (7, 20, 1))]
@@ -32,6 +33,8 @@ def blocks_touched(f):
             'so many blocks would do, if each batch began where a block does': lambda o, k, bs: [math.ceil(len(b)/k) for b in cut(o, bs)],
             'a block is counted again when the batch comes back to it': steps,
             'a list, please, with a number for each batch': sum(full)/len(full), 'a list, please, with a number for each batch: that is the sum': sum(full),
+            'a block that an earlier batch has touched is read again: it counts': again,
+            'not all blocks between the first and the last are touched': lambda o, k, bs: [max(b)//k - min(b)//k + 1 for b in cut(o, bs)],
             'those are the blocks; how many are they?': lambda o, k, bs: [sorted({i//k for i in b}) for b in cut(o, bs)],
             'that is how many rows are in each batch': lambda o, k, bs: [len(b) for b in cut(o, bs)]})
     return 'if blocks and batches are of one size, every batch behind the short block lies across an edge, and reads from two'
@@ -54,10 +57,13 @@ def real(data, suffix):
         (Path(root)/f'a/b{suffix}').write_bytes(data)
         return ImageFolder(root).pixels(0)
 
-def _fates(opened, data):
+def turned(data): # and one that says in its first byte from which end to read
+    return torch.tensor(list(data[1:] if data[0]%2 else data[:0:-1]), dtype=torch.uint8)[None, None]
+
+def _fates(opened, data, flip=lambda byte: byte ^ 1, same=torch.equal):
     pixels, counts = opened(data), [0, 0, 0]
     for i in range(len(data)):
-        try: counts[1 if torch.equal(opened(data[:i] + bytes([data[i] ^ 1]) + data[i+1:]), pixels) else 2] += 1
+        try: counts[1 if same(opened(data[:i] + bytes([flip(data[i])]) + data[i+1:]), pixels) else 2] += 1
         except OSError: counts[0] += 1
     return tuple(counts)
 
@@ -82,12 +88,15 @@ def fates(f):
     Image.fromarray(np.add.outer(np.arange(6), np.arange(7)).astype(np.uint8)*9).save(png, 'PNG')
     picture = partial(real, suffix='.png')
     picture.__name__ = 'opened'
-    for opened, data in (toy, tall), (toy, b'P\x01\x01\x08\x08'), (hashed, bytes([60, 0, 10, 20, 30])), (fragile, b'abc'), (picture, png.getvalue()):
+    for opened, data in (toy, tall), (toy, b'P\x01\x01\x08\x08'), (hashed, bytes([60, 0, 10, 20, 30])), (fragile, b'abc'), (turned, b'abca'), (picture, png.getvalue()):
         right = _fates(opened, data)
         # another size shows as a broadcast that fails, or succeeds: both are the same mistake
         ask(f, opened, data, expect=right, mistakes={
             'the flips stay: put each bit back before the next': kept,
             'a picture of another size is damaged too, and nobody noticed': sizes,
+            'only the lowest bit: 1 + 1 is 2, and that changes another one, too; `^ 1` doesn\'t': lambda o, d: _fates(o, d, lambda byte: (byte + 1)%256),
+            'all bits flipped; only the lowest, please': lambda o, d: _fates(o, d, lambda byte: byte ^ 255),
+            'compare the pixels, each in its place: their sum can be the same in a damaged picture': lambda o, d: _fates(o, d, same=lambda a, b: a.sum() == b.sum()),
             'not all that opens without an error is damaged: compare the pixels': (right[0], 0, right[1] + right[2]),
             'not all that opens without an error is harmless: compare the pixels': (right[0], right[1] + right[2], 0),
             'the other way round: noticed, harmless, damaged': (right[0], right[2], right[1]),
@@ -120,6 +129,7 @@ def Shift(f):
                 given = x.clone()
                 moved = shift(given)
                 refuse(moved is None, 'it returns nothing: no `return`?')
+                refuse(getattr(moved, 'untyped_storage', None) and moved.untyped_storage().data_ptr() == given.untyped_storage().data_ptr(), 'what comes back is the very picture that it was given, or a view of it; a new one, please')
                 refuse(not given.equal(x), 'it changes the picture that it was given; a new one, please')
                 refuse(moved.shape != x.shape, f'a picture of {[*x.shape]} came back as {[*moved.shape]}')
                 at = where(moved, ways)
@@ -140,7 +150,9 @@ def Shift(f):
         refuse(all(r == 0 for _, r in found), 'it never moves a picture left or right')
         refuse(all(d == r for d, r in found), 'it moves a picture as far down as it does right; two draws, please')
         never = {(d, r) for d in range(-by, by + 1) for r in range(-by, by + 1)} - {*found}
-        refuse(never, f'with by={by}, in {n} pictures a move down by {min(never, default=(0, 0))[0]} and right by {min(never, default=(0, 0))[1]} never happens')
+        for end, way in (by, 'down'), (-by, 'up'):
+            refuse(all(d != end for d, _ in found), f'with by={by}, in {n} pictures not one moves {way} by {by}; does `randint` leave out its upper end?')
+        refuse(never, f'with by={by}, in {n} pictures a move by {min(never, default=(0, 0))} (down, right) never happens')
         counts = [found.count(way) for way in {*found}]
         refuse(max(counts) > 3*min(counts), f'not all moves are equally likely: of {n}, one came {max(counts)} times and another {min(counts)} times')
         apart = 'a generator of its own: each worker would have a copy of it, and draw the same as the others'
@@ -156,6 +168,7 @@ def Shift(f):
 
 @check.add
 def AnySize(f):
+    before = 0
     for mode, sizes in ('RGB', [(4, 6), (5, 3), (6, 4), (1, 1), (8, 2)]), ('L', [(3, 7), (9, 2), (2, 9)]):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
             root = Path(root)
@@ -164,13 +177,18 @@ def AnySize(f):
                 shape = (h, w, 3) if mode == 'RGB' else (h, w)
                 pixels = torch.randint(256, shape, dtype=torch.uint8, generator=gen(10*i + len(mode))).numpy()
                 Image.fromarray(pixels).save(root/f'pictures/{i//2}/{i}.png')
-            images = ImageFolder(root/'pictures', mode=mode)
-            items, samples, n, file = [images[i] for i in range(len(images))], list(images.samples), len(images), root/'all.bytes'
+            images, file = ImageFolder(root/'pictures', mode=mode), root/'all.bytes'
+            items, samples, n = [*map(images.__getitem__, range(len(images)))], list(images.samples), len(images)
+            images.transform = lambda x: 1 - x
+            file.write_bytes(b'old')
             with mock.patch.object(Image, 'open', wraps=Image.open) as opened: ds = f(images, file)
             refuse(images.samples != samples or images.mode != mode, 'it changes the folder that it was given')
             refuse(opened.call_count > n + 1, f'it opens {opened.call_count} pictures to keep {n}; once each should do')
-            refuse(not file.exists(), 'it writes no file')
-            total = sum(x.numel() for x, _ in items)
+            total, size = sum(x.numel() for x, _ in items), file.stat().st_size
+            refuse(size == 3 and file.read_bytes() == b'old', 'it writes no file')
+            refuse(size == total + 3, 'there was a file before, and you\'ve appended to it: begin anew, with `\'wb\'`')
+            refuse(before and len(ds) == n + before, f'{n} pictures, and a length of {len(ds)}: {before} are from the data set made before. Do your lists belong to the class, not to `self`?')
+            before = n
             got = ds[0]
             refuse(got is None, '`__getitem__` returns nothing: no `return`?')
             refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'an item is a picture and its label')
@@ -187,6 +205,7 @@ def AnySize(f):
                 refuse(x.shape != right.shape, f'item {i} is {[*x.shape]}; expected {[*right.shape]}')
                 if not alike(x, right):
                     refuse(alike(x.flatten(), right.permute(1, 2, 0).flatten()), f'item {i} was written with the channels last, and read with the channels first')
+                    refuse(alike(x, 1 - right, 0.01), f'the transform of the folder has changed item {i}; take `images.pixels(i)`')
                     refuse(alike(x.flatten(), right.mT.flatten()), f'item {i} has its rows and columns exchanged')
                     everything = torch.cat([p.flatten() for p, _ in items])
                     there = everything.unfold(0, x.numel(), 1)
@@ -211,7 +230,9 @@ def mixed_order(f):
             refuse(not isinstance(got, (tuple, list)) or len(got) != 3, 'three things, please: the order, and the places and digits that you predict')
             epochs.append(([int(i) for i in got[0]], float(got[1]), float(got[2])))
         for order, expected_places, expected_digits in epochs:
-            refuse(sorted(order) != list(range(n)), f'{n:,} rows: not every index comes once')
+            missing = len({*range(n)} - {*order})
+            refuse(missing, f'not every index comes: of {n:,} rows, {missing:,} are missing')
+            refuse(sorted(order) != list(range(n)), f'not every index comes just once: {len(order):,} of them, for {n:,} rows')
             rows = torch.tensor(order[:n//256*256]).view(-1, 256)
             def mean(r): return sum(len(b.unique()) for b in r)/len(r)
             places, digits = mean(rows//32), mean(rows*10//n)

@@ -25,12 +25,15 @@ def _walk(slope, w, lr, steps):
 def walk(f):
     def twice(w): return 2*w
     def cubed(w): return w**3 - 1
-    for slope, w, lr, steps in (twice, 1., 0.1, 3), (cubed, 2., 0.05, 6), (twice, -3., 0.7, 1), (cubed, 0.5, 0.3, 4), (twice, 2., 0.1, 0):
+    refuse(f(twice, 1., 0.1, 3) is f(twice, 1., 0.1, 3) is not None, 'each call returns the same list, so points of earlier calls are still in it: a default `[]` is made only once')
+    for slope, w, lr, steps in (twice, 1., 0.1, 3), (twice, 1., 0.5, 3), (cubed, 2., 0.05, 6), (twice, -3., 0.7, 1), (cubed, 0.5, 0.3, 4), (twice, 2., 0.1, 0):
         ask(f, slope, w, lr, steps, expect=_walk, mistakes={
             'it goes uphill': lambda s, w, lr, n: _walk(s, w, -lr, n),
             'it takes every step along the slope of the start': lambda s, w, lr, n: [w - i*lr*s(w) for i in range(n+1)],
             'the start is missing': lambda *a: _walk(*a)[1:],
             'the last point is missing': lambda *a: _walk(*a)[:-1],
+            'it stops where the slope is zero, and `steps`+1 points are promised': lambda *a: _walk(*a)[:2],
+            'all points are one and the same tensor, which each step changes': lambda *a: [_walk(*a)[-1]]*(a[-1] + 1),
             'only the last point; all of them are wanted': lambda *a: _walk(*a)[-1],
             'the rate is missing: each step is the whole slope': lambda s, w, lr, n: _walk(s, w, 1, n),
             'a step of `lr` whatever the slope': lambda s, w, lr, n: _walk(lambda w: 1 if s(w) > 0 else -1, w, lr, n)})
@@ -47,6 +50,7 @@ def curvatures(f):
             'the loss goes with the square of the distance: a root is wanted, not a square': lambda *a: right(*a, power=2),
             'the smaller first, please': lambda *a: right(*a)[::-1],
             'the factor is what is left: after over before': lambda *a: right(*a, power=-0.5),
+            'it is right where the loss was 1; what share of the loss is left?': lambda b, a, lr: ((b**0.5 - a**0.5)/lr, (b**0.5 + a**0.5)/lr),
             'only one of two; which other number has the same square?': lambda *a: right(*a)[0],
             'divide by the rate': lambda b, a, lr: right(b, a, 1),
             'divide by the rate, not multiply': lambda b, a, lr: right(b, a, 1/lr),
@@ -55,17 +59,22 @@ def curvatures(f):
 
 @check.add
 def rates(f):
-    for seed, n in (0, 2), (1, 3), (2, 5):
-        h, curvatures = quadratic(seed, n)
-        got = f(curvatures.clone())
+    same = torch.tensor([2., 0.5, 2.], dtype=torch.float64)
+    for h, curvatures in quadratic(0, 2), quadratic(1, 3), quadratic(2, 5), (same.diag(), same):
+        n, given = len(curvatures), curvatures.clone()
+        got = f(given)
         refuse(got is None, 'it returns nothing: no `return`?')
+        refuse(not torch.equal(given, curvatures), 'it changes its argument')
         got = torch.as_tensor(got, dtype=torch.float64)
         refuse(got.shape != (n,), f'{n} curvatures need {n} rates, not shape {[*got.shape]}')
         refuse(n > 1 and got.std() < 1e-9, 'all the same: one rate cannot suit two curvatures')
         w = torch.ones(n, dtype=torch.float64)
         for lr in got.flip(0): w = w - lr*h@w
         refuse(alike(got, 2/curvatures), 'these are the rates at which each direction begins to explode')
-        refuse(w.norm() > 1e-6, f'after {n} steps the distance to the bottom is still {w.norm():.2g}')
+        between = torch.linspace(curvatures.min(), curvatures.max(), n, dtype=torch.float64)
+        refuse(n > 2 and alike(got.sort().values, (1/between).flip(0)), 'for curvatures that are spread evenly; yours are given')
+        missed = max(curvatures, key=lambda c: (1 - got*c).abs().min()) # no rate removes its distance
+        refuse(w.norm() > 1e-6, f'after {n} steps the distance to the bottom is still {w.norm():.2g}; which of your rates makes the distance along the curvature {missed:.3g} zero?')
     return 'so why does nobody train networks like that? Who would tell you their curvatures?'
 
 @check.add
@@ -86,7 +95,7 @@ def swing(f):
             ('once around is 2π', 1/math.sqrt(k)),
             ('a longer rate makes it swing faster, and so does a sharper bend', 2*math.pi*math.sqrt(k)),
             ('the rate is missing: the time is counted in steps', 2*math.pi/math.sqrt(curvature)),
-            ('the curvature is missing', 2*math.pi/math.sqrt(lr))]: refuse(near(wrong), f'{here}{words}{said}')
+            ('the curvature is missing', 2*math.pi/math.sqrt(lr)), ('the steps first, please', 4/curvature)]: refuse(near(wrong), f'{here}{words}{said}')
         refuse(not near(right), f'{here}not so{said}')
         refuse(alike(limit, 2/curvature, 1e-3), f'{here}2/λ is the limit of honest descent. Try `forgetful` just above it')
         refuse(alike(limit, 1/curvature, 1e-3), f'{here}1/λ is the best rate of honest descent. Try `forgetful` just above it')
@@ -107,34 +116,44 @@ def half_standardised(f):
         x, z = t[:,:-1], (t - t.mean(0))/t.std(0, correction=0)
         y, ones, a = z[:,-1], torch.ones(len(t), 1, dtype=t.dtype), x/x.std(0, correction=0)
         kappa, low = bowl(a, y)
-        ask(f, x, y, expect=(kappa, low), tol=1e-3, mistakes={
+        got = ask(f, x, y, expect=(kappa, low), tol=1e-3, mistakes={
             'you took the means out, too': bowl(z[:,:-1], y), 'those are the raw columns': bowl(x, y),
             'the column of ones is extra: no intercept, please': bowl(torch.cat([a, ones], 1), y),
+            'that is the lowest loss of a model with an intercept': (kappa, bowl(z[:,:-1], y)[1]),
             'divided by the variance, not the deviation': bowl(x/x.var(0, correction=0), y),
             'the means are out, but the columns are not divided': bowl(x - x.mean(0), y),
             'the loss is half the mean squared error': (kappa, 2*low),
             'the condition number is largest over smallest': (1/kappa, low),
             'that is the ratio of the singular values; curvatures are their squares': (kappa**0.5, low),
             'the other order, please: the condition number first': (low, kappa)})
+        refuse(any(map(torch.is_tensor, got)), 'the numbers are right, but they are two tensors, and floats are promised: `.item()`')
     return f'the divisor shapes the bowl (κ {kappa:.0f}); the floor needs the means'
 
 @check.add
 def shows_at(f):
     x, y = (t.double() for t in airfoil())
     off, ratio = [], []
-    for seed in range(4):
+    def first(w, lr, limit=1.):
+        losses = gd(lambda w: mse(x@w, y)/2, w.clone(), lr, 80)
+        return next((i for i, l in enumerate(losses) if l > limit), None)
+    for seed, lr in enumerate((1., 1., 1.05, 1.02)):
         g = torch.Generator().manual_seed(seed)
         w = 0.1*torch.randn(5, generator=g, dtype=torch.float64) if seed else torch.zeros(5, dtype=torch.float64)
-        losses = gd(lambda w: mse(x@w, y)/2, w.clone(), 1., 200)
-        at = next(i for i, l in enumerate(losses) if l > 1)
-        got = f(x.clone(), y.clone(), w.clone(), 1.)
+        at = first(w, lr)
+        got = f(x.clone(), y.clone(), w.clone(), lr)
         if torch.is_tensor(got): got = got.tolist()
         refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two numbers, please: predicted and measured')
         got = [float(number) for number in got]
         refuse(not math.isfinite(got[0]), f'your prediction is {got[0]}')
+        refuse(got[0] != round(got[0]), f'you predicted {got[0]:.4g}, and a step is a whole number: which is the first one past it?')
+        for words, wrong in [] if got[1] == at else [
+            ('you count from one, and the start is step 0', at + 1), ('that is the last step that does not exceed 1', at - 1),
+            ('half the mean squared error, please', first(w, lr, 0.5)), ('half the mean squared error, please, in the steps, too', first(w, 2*lr, 0.5)),
+            ('where does your model start?', first(torch.zeros_like(w), lr)), (f'the rate here is {lr:g}', first(w, 1.))]:
+            refuse(got[1] == wrong, f'what you measured is step {got[1]:.0f}, and it is {at}: {words}')
         refuse(got[1] != at, f'what you measured is step {got[1]:.0f}; the loss first exceeds 1 at step {at}')
         ratio.append(got[0]/at)
         off.append(abs(got[0] - at))
     refuse(min(ratio) > 1.8 and max(ratio) < 2.2, 'you predict twice as many steps as it takes: the distance grows by a factor, and the loss by the square of the factor')
     refuse(max(off) > 15, f'nowhere near: your prediction is {max(off):.0f} steps off, from one of four starts')
-    return f'your predictions are at most {max(off):.0f} steps off'
+    return f'your predictions are at most {max(off):.0f} step{"s"*(max(off) != 1)} off'

@@ -23,12 +23,14 @@ def made(cls, *args, **kwargs): # an object of the learner's class, if it is a c
 @check.add
 def worst_gap(f):
     def right(n, bs): return 1/math.ceil(n/bs) - (n % bs)/n if n % bs else 0
-    for n, bs in (10, 4), (10, 5), (10, 9), (7, 3), (1000, 333), (3, 8), (8, 8), (10_000, 128), (1500, 64), (5, 1), (1, 1):
+    for n, bs in (15, 4), (10, 5), (10, 9), (7, 3), (1000, 333), (3, 8), (8, 8), (10_000, 128), (1500, 64), (5, 1), (1, 1):
         ask(f, n, bs, expect=right, tol=1e-7, mistakes={
             'the last batch should count a little, too: by its rows': lambda n, bs: 1/math.ceil(n/bs) if n % bs else 0,
             'here `bs` divides `n`, or there is only one batch: no last batch is short': lambda n, bs: abs(1/math.ceil(n/bs) - (n % bs)/n),
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
+            'how many rows does the last batch hold? Not always one': lambda n, bs: 1/math.ceil(n/bs) - 1/n if n > bs and n % bs else 0,
+            'a row should count `1/n`, as the batches are not all full': lambda n, bs: (1 - (n % bs)/bs)/math.ceil(n/bs) if n > bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
             'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
@@ -65,11 +67,10 @@ def Patience(f):
     for series, patience in (([3., 2., 2.5, 2.6, 2.7, 2.8, 2.9, 3.], 3), ([3., 2., 2.5, 2.1, 2.2, 1., 0.5, 0.2], 3), ([3., 2., 2.6, 2.5, 2.4, 2.3, 2.2, 2.1], 3), ([5., 6., 4., 5., 3., 4., 2., 3.], 2), (up, 1),
                              ([1., 1., 1., 1., 1., 1.], 2), ([6., 5., 4., 3., 2., 1.], 1), ([2.], 1), ([5., 4., 4.5, 4., 3.9, 4.2, 4., 3.9, 3.9], 3)):
         want, n = ends(series, patience), len(series)
-        for higher in False, True:
-            name = 'score' if higher else 'valid_loss'
+        for name, higher in ('valid_loss', False), ('score', True), ('score', False):
             shown = [-v for v in series] if higher else series
             cb = made(f, name, patience, higher)
-            got = epochs_of(played(up[:n], shown) if higher else played(shown, up[:n]), cb, n)
+            got = epochs_of(played(up[:n], shown) if name == 'score' else played(shown, up[:n]), cb, n)
             if got == want: continue
             said = f'Patience({name!r}, {patience}, higher={higher}) at {brief(shown)}: ended after {got} epochs; expected {want}'
             refuse(got == want - 1 and any(hasattr(cb, e) for e in ('after_validate', 'before_validate')), f'the last row is missing in the record: end the fit in `after_epoch`\n  {said}')
@@ -77,6 +78,7 @@ def Patience(f):
             refuse(got == ends(up[:n], patience) and got != n, f'it does not look at {name!r}, or is `higher` the wrong way round?\n  {said}')
             refuse(got == ends(series, patience, previous=True), f'compare with the best so far, not with the epoch before\n  {said}')
             refuse(got == ends(series, patience, total=True), f'only epochs in a row count: a new best starts the waiting anew\n  {said}')
+            refuse(higher and got == ends(series, patience, best=0.), f'does your best begin at 0? A score below 0 never beats that\n  {said}')
             refuse(got == ends(series, patience, equal=True), f'an equal number is no better\n  {said}')
             refuse(got == n, f'it never ends this fit\n  {said}' if want < n - 1 else f'it comes an epoch too late\n  {said}')
             refuse(got == ends(series, patience, late=1), f'it comes an epoch too late\n  {said}')
@@ -130,6 +132,8 @@ def Clip(f):
             raise Wrong(said)
         norms = getattr(cb, 'norms', None)
         refuse(norms is None, 'it keeps no list `norms`')
+        refuse(norms is getattr(f, 'norms', None), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
+        refuse(not norms and norm <= limit, 'a gradient within the limit has a length, too: note it in `norms`')
         refuse(len(norms) != 1, f'one step of training, then a validation: `norms` has {len(norms)} entries, not 1')
         refuse(norm > limit and alike(norms, [limit], 1e-4), f'`norms` should hold the length from before, and this is the one after it was cut: {brief([*norms])}, not [{norm:.6g}]')
         refuse(not alike([float(v) for v in norms], [norm], 1e-4), f'the length was {norm:.6g}, and `norms` is {brief([*norms])}')
@@ -178,7 +182,7 @@ def Peek(f):
             said = f'{call} looked at steps {brief(steps)}; expected {brief(turns)}'
             refuse(alike(steps, [t - 1 for t in turns]) or alike(steps, [s for s in range(n) if s % every == 0]), f'steps count from 1\n  {said}')
             refuse(alike(steps, [s for s in range(1, n//epochs + 1) if s % every == 0]*epochs), f'your steps begin again at each epoch\n  {said}')
-            refuse(len(steps) > len(turns), f'does it count the batches of a validation, too?\n  {said}')
+            refuse(max(steps, default=0) > n, f'does it count the batches of a validation, too?\n  {said}')
             raise Wrong(said)
         at = next((i for i, pair in enumerate(zip(spy.states, spied.states)) if not alike(*pair, 0)), None)
         refuse(at is not None, f'the training comes out differently, from step {(at or 0) + 1} on ({call}). Are the random numbers what they would have been? And is everything else?')
@@ -187,6 +191,7 @@ def Peek(f):
         refuse(bad is not None or len(rows) < epochs, f'the row of an epoch is {brief(bad and bad[0])} instead of {brief(bad and bad[1])}: did your look go into the record?')
         refuse(peeked.recorder.losses != plain.recorder.losses or peeked.recorder.iters != plain.recorder.iters, 'the recorder holds other losses than without your look')
         model = peeked.model
+        refuse(any(isinstance(p[1], (list, tuple)) for p in seen), f'the second of each pair should be a number; `validate` returns a list. `seen` begins with {brief([*seen[:1]])}')
         for (step, loss), turn in zip(seen, turns):
             with torch.no_grad():
                 for p, was in zip(model.parameters(), spied.states[turn - 1]): p.copy_(was)
@@ -199,7 +204,14 @@ def Peek(f):
             refuse(alike(float(loss), nn.functional.mse_loss(model.eval()(x[20:]), y[20:]).item(), 1e-4), f'that is the loss before the step\n  {said}')
             refuse(loss in [b[0] for b in peeked.recorder.batches] or alike(float(loss), plain.recorder.losses[turn - 1], 1e-4), f'that is a loss of the training\n  {said}')
             raise Wrong(f'is it the validation loss, in evaluation mode?\n  {said}')
+        fit(peek, seed, bs, epochs)
+        refuse(not alike([p[0] for p in peek.seen[-len(turns):]], turns), f'steps count from 1 in each fit: a second one with the same object looked at steps {brief([p[0] for p in peek.seen[-len(turns):]])}; expected {brief(turns)}')
     return 'your plots may now have as many points as you like, and the results in them stay comparable'
+
+def loss_after(curvature, factor, lr, last): # of the step at rate `last`, as a multiple of the first loss
+    w = 1.
+    while lr < 1.001*last: w, lr = w*(1 - lr*curvature), lr*factor
+    return w*w
 
 def sweep(curvature, factor, lr, above): # the rate of the step after which `above(before, after)`
     w = 1.
@@ -210,7 +222,7 @@ def sweep(curvature, factor, lr, above): # the rate of the step after which `abo
 
 @check.add
 def back_at(f):
-    off = []
+    off, numbers = [], []
     for curvature, factor, start in (3., 1.1, 1e-4), (0.5, 1.2, 1e-3), (20., 1.05, 1e-5), (1.7, 1.08, 1e-3), (7.3, 1.15, 1e-6):
         right = sweep(curvature, factor, start, lambda before, after: after > 1)
         got = f(curvature, factor, start)
@@ -222,8 +234,11 @@ def back_at(f):
             refuse(alike(measured/right, factor, 1e-4), f'that is the rate of the next step\n  {said}')
             refuse(alike(measured*factor/right, 1., 1e-4), f'that is the rate of the step before\n  {said}')
             refuse(alike(measured, sweep(curvature, factor, start, lambda before, after: after > before)), f'that is where the loss begins to rise. It has a long way up to where it began\n  {said}')
+            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.3g} times what it was at the start: not above it\n  {said}')
             refuse(alike(predicted/right, 1., 1e-4), f'the prediction comes first, then the measured rate\n  {said}')
             raise Wrong(said)
+        numbers.append(predicted*curvature)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)
         refuse(off[-1] > math.log(1.5), f'nowhere near: back_at({curvature}, {factor}, {start}) predicts {predicted:.4g}, and {measured:.4g} was measured, {measured*curvature/2:.1f} times the limit')
+    refuse(max(numbers) > 1.02*min(numbers), f'times the curvature, your predictions are from {min(numbers):.4g} to {max(numbers):.4g}: is there one number that does without a sweep?')
     return f'your predictions are at most {math.expm1(max(off)):.0%} off; a tenth of that rate is about two thirds of the limit'

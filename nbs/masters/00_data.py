@@ -22,7 +22,7 @@ def drawn(seed, *shape, dtype=torch.float32): # columns of several sizes and mea
 # (Five minutes.) Your model has learned from standardised rows, and now it's at work. New rows arrive, sometimes a single one, and you have to bring them to the scale that the model knows. Before you write it, try `standardise` on a single row: what does it say, and why?
 # <details><summary>Hint</summary>
 #
-# Which mean has a single row, and which deviation? And whose did the model see?
+# What's the mean of a single row, and what's its deviation? And whose did the model see?
 # </details>
 
 # %% solution
@@ -49,6 +49,10 @@ def standardise_like(new, train):
 def standardise_like(new, train):
     return (new - train.mean())/train.std(correction=0)
 
+# %% wrong: a dimension of size one is lost
+def standardise_like(new, train):
+    return torch.stack([(row - train.mean(0))/train.std(0, correction=0) for row in new]).squeeze()
+
 # %% check
 @check.add
 def standardise_like(f):
@@ -68,6 +72,7 @@ def standardise_like(f):
             'the mean is still there': lambda new, train: new/train.std(0, correction=0),
             'only the mean is gone: divide by the deviation, too': lambda new, train: new - train.mean(0),
             'divided by the variance': lambda new, train: (new - train.mean(0))/train.var(0, correction=0),
+            'a dimension of size one is lost, and (m, k) is promised': lambda new, train: by(lambda new, train: train, correction=0)(new, train).squeeze(),
             'those are the training rows': lambda new, train: standardise(train)})
     return 'so a model travels with two rows of numbers: the mean and the deviation of what it learned from'
 
@@ -75,7 +80,7 @@ def standardise_like(f):
 # ## 2. Muddled files
 # (Fifteen minutes.) Somebody has muddled up the files, and some of the validation images are training images as well. You have all the images, and you know which of the validation images the model got right. What's its accuracy on those that it really hasn't met?
 #
-# `muddle` makes such a mess on purpose, with the model that only remembers. If it's right about 85 % of what it hasn't met, and a third of the validation images are ones that it keeps, what will you read? Run it with more of them, and compare with your `honest(*muddle(400))`.
+# `muddle` makes such a mess on purpose, with the model that only remembers. If it's right about 85 % of what it hasn't met, and a third of the 500 validation images are ones that it keeps, what will `read(*muddle(167))` say? Try it, then try 400, and compare with your `honest(*muddle(400))`.
 # <details><summary>Hint</summary>
 #
 # You have a tool that tells equal bytes from unequal ones, and it made sets: see `hashes` in the notebook. Tuples of numbers can go into a set, too.
@@ -126,6 +131,17 @@ def honest(train, valid, right):
     new = torch.cdist(valid, train).amin(1) > 0
     return right[new].float().mean().item()
 
+# %% wrong: different images may have the same sum
+def honest(train, valid, right):
+    new = ~torch.isin(valid.sum(1), train.sum(1))
+    return right[new].float().mean().item()
+
+# %% wrong: it is a tensor
+def honest(train, valid, right):
+    met = {tuple(image) for image in train.tolist()}
+    new = torch.tensor([tuple(image) not in met for image in valid.tolist()])
+    return right[new].float().mean()
+
 # %% wrong: those it has met
 def honest(train, valid, right):
     met = {tuple(image) for image in train.tolist()}
@@ -141,18 +157,21 @@ def honest(f):
         placed = torch.ones(len(valid), dtype=torch.bool)
         placed[:both] = (train[:both] != valid[:both]).any(1)
         same = (valid.sort(1).values[:,None] == train.sort(1).values).all(2).any(1)
-        ask(f, train, valid, right, expect=share(right[new]), mistakes={
+        got = ask(f, train, valid, right, expect=share(right[new]), mistakes={
             'nothing was taken out: that is what you read': share(right),
             'the images are taken out, but you divided by all': share(right & new),
             'an image with the same numbers in other places is another image': share(right[~same]),
+            'different images may have the same sum': share(right[~torch.isin(valid.sum(1), train.sum(1))]),
+            'each of its pixels occurs somewhere, but the whole image has to': share(right[~torch.isin(valid, train).all(1)]),
             'it compares images in the same place only, and they may be anywhere': share(right[placed]),
             'that is the accuracy on those it has met': share(right[~new]),
             'that is how many it has not met': share(new),
             'that is the share of wrong answers': share(~right[new]),
             'the distance of an image from itself is only nearly zero in `cdist`': share(right[torch.cdist(valid, train).amin(1) > 0])})
+        refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     train = torch.tensor([[0., 0.], [0., 1.], [1., 0.]])
-    valid = torch.tensor([[0., 1.], [1., 1.], [1., 0.], [.5, 0.], [.5, 1.], [0., .5]])
-    compare(train, valid, torch.tensor([1, 0, 0, 1, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
+    valid = torch.tensor([[0., 1.], [1., 1.], [1., 0.], [.5, 0.], [.5, .5], [0., .5]])
+    compare(train, valid, torch.tensor([1, 1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 0, 1, 1, 1]).bool())
     for seed, n, m, known, k in (1, 60, 50, 20, 49), (2, 40, 90, 30, 784), (3, 30, 30, 0, 4):
         g = torch.Generator().manual_seed(seed)
         train, fresh = [torch.randint(256, (size, k), generator=g)/255 for size in (n, m - known)]
@@ -197,6 +216,14 @@ def plane(a, b): return b - a, a@a - b@b
 # %% wrong: similar
 def plane(a, b): return b, -b@b/2
 
+# %% wrong: cuts it at
+def plane(a, b): return 2*(b - a), a.norm() - b.norm()
+
+# %% wrong: a number for each row
+def plane(a, b):
+    w = (b - a)[:,None]
+    return w, -((a + b)/2@w).item()
+
 # %% check
 @check.add
 def plane(f):
@@ -205,13 +232,16 @@ def plane(f):
         a, b = torch.rand(2, k, generator=g, dtype=torch.float32 if k == 784 else torch.float64)
         if seed == 0: a, b = torch.tensor([1., 2.]), torch.tensor([3., 1.])
         if seed == 4: a, b = -3*b, a    # far from each other, and from zero
-        got = f(a.clone(), b.clone())
+        given = a.clone(), b.clone()
+        got = f(*given)
         refuse(got is None, 'it returns nothing: no `return`?')
+        refuse(not alike(given, (a, b), 0), 'it changes its argument')
         refuse(not isinstance(got, (tuple, list)) or len(got) != 2, 'two things, please: the weights and the bias')
         w, bias = (torch.as_tensor(t, dtype=torch.float64).detach() for t in got)
         refuse(w.numel() != k, f'for points of {k} numbers w has shape {[*w.shape]}, where one weight for each is wanted')
+        refuse(w.shape != (k,), f'w has shape {[*w.shape]}; with [{k}] `x@w` is a number for each row')
         refuse(bias.numel() != 1, f'the bias has shape {[*bias.shape]}; one number, please')
-        w, bias, a, b = w.flatten(), bias.item(), a.double(), b.double()
+        bias, a, b = bias.item(), a.double(), b.double()
         right, half = b - a, ((a@a - b@b)/2).item()
         side = torch.randn(40, k, generator=g, dtype=torch.float64)
         side = side - (side@right)[:,None]*right/(right@right)                   # along the border
@@ -227,6 +257,8 @@ def plane(f):
         refuse(alike(w, right) and alike(bias, -half), here + 'the bias has the wrong sign')
         refuse(abs((w@right).item()) < (1 - 1e-4)*(w.norm()*right.norm()).item(),
                here + f'w = {brief(w.tolist())}, so the border is tilted: these weights say how similar, not which is nearer; w should point from `a` to `b`')
+        cut = (-(w@a + bias)/(w@right)).item()
+        refuse((says != nearer).any() and abs(cut - 0.5) > near/2, here + f'the border should cut the way from `a` to `b` in the middle, and yours cuts it at {cut:.3g} of the way: what is the bias?')
         for point, yes, no in zip(x, nearer, says):
             refuse(yes != no, f'{here}x = {brief(point.tolist())} is nearer to {"b" if yes else "a"}, and x@w + bias is {(point@w + bias).item():.3g}')
     return 'a network of one layer searches for such a `w` and `bias`, too; yours cost two averages'
@@ -240,7 +272,7 @@ def strokes(plane):
 
 # %% [markdown]
 # ## 4. Take out the lean
-# (Half an hour.) Standardised, the wing's angle and thickness still leaned: a correlation of 0.75. Now mix the columns so that none is correlated with another. Each new column is a weighted sum of the old ones plus a number, and all together `z.T@z/len(z)` must be the identity (so each has mean 0 and deviation 1). How many answers do you think there are? `check` takes any, and says which you've found.
+# (Half an hour.) Standardised, the wing's angle and thickness still leaned: a correlation of 0.75. Now mix the columns so that none is correlated with another. Each new column is a weighted sum of the old ones plus a number. Each must have mean 0, and `z.T@z/len(z)` must be the identity (so each has deviation 1, and no two are correlated). How many answers do you think there are? `check` takes any, and says which you've found.
 # <details><summary>Hint</summary>
 #
 # Start from standardised `z` with `C = z.T@z/len(z)`. If each row is multiplied by a matrix, `z@M`, what becomes of `C`?
@@ -252,7 +284,7 @@ def strokes(plane):
 
 # %% solution
 def straighten(x # (n, k), columns in any units, n much larger than k
-              ): # (n, k), mixtures of them with `z.T@z/n` the identity
+              ): # (n, k), mixtures of mean 0 with `z.T@z/n` the identity
     "Columns mixed so that none is correlated with another, mean 0 and deviation 1."
     z = standardise(x)
     size, direction = torch.linalg.eigh(z.T@z/len(z))
@@ -326,7 +358,7 @@ def straighten(f):
 
 # %% [markdown]
 # ## 5. Luck (open)
-# (Half an hour.) Many models guess at the validation digits, one time in ten rightly, and we keep the best of them. What share of the digits will that winner get right, on average? Predict it from the number of models and of digits, then hold at least a hundred such contests and measure. Return both numbers. `check` asks for several sizes, and calculates the truth.
+# (Half an hour.) Many models guess at the validation digits, one time in ten rightly, and we keep the best of them. What share of the digits will that winner get right, on average? Predict it from the number of models and of digits, then hold at least a hundred such contests and measure. Return both numbers. `check` asks for several sizes, and calculates the truth; your prediction may be off by as much as the deviation of one guesser.
 #
 # First write down two guesses. Is the winner of a million models at a hundred digits much luckier than the winner of a thousand? And how many digits do you need until the winner of a thousand is less than a percentage point too good?
 # <details><summary>Hint</summary>
@@ -351,6 +383,27 @@ def luck(models, # how many guess
     tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
     measured = tosses.sample((200, models)).amax(1).mean().item()/digits
     return predicted, measured
+
+# %% wrong: one digit too few
+def luck(models, digits):
+    at_most, predicted = 0.9**digits, 1 - 1/digits
+    for k in range(1, digits):
+        at_most += math.comb(digits, k)*0.1**k*0.9**(digits - k)
+        predicted -= min(at_most, 1.)**models/digits
+    tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
+    return predicted, tosses.sample((200, models)).amax(1).mean().item()/digits
+
+# %% wrong: the best of all models in each contest
+def luck(models, digits):
+    tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
+    measured = tosses.sample((200, models)).amax(0).mean().item()/digits
+    return 0.1 + 3*math.sqrt(0.09/digits), measured
+
+# %% wrong: the same number twice
+def luck(models, digits):
+    tosses = torch.distributions.Binomial(digits, torch.tensor(0.1))
+    measured = tosses.sample((200, models)).amax(1).mean().item()/digits
+    return measured, measured
 
 # %% wrong: how many, not
 def luck(models, digits):
@@ -391,7 +444,9 @@ def luck(f):
         for name, share in ('predicted', predicted), ('measured', measured):
             refuse(not 0 <= share <= 1, f'{here}{name} {share:.4g}; a share is wanted, from 0 to 1, and this is how many, not what share')
         refuse(models > 1 and abs(measured - 0.1) < deviation/2, f'{here}you measured {measured:.3f}, which is the average of all models, or of the winner on other digits; the winner alone is wanted, on the digits it won by')
-        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the mean of how many contests?)')
+        refuse(abs(measured - truth) > 0.3*deviation, f'{here}you measured {measured:.3f}; calculated exactly it is {truth:.3f} (the best of all models in each contest, at {digits} digits; then the mean over a hundred contests or more)')
+        refuse(models > 1 and predicted == measured, f'{here}the same number twice; one is predicted, and the other measured')
+        refuse(models > 1 and abs(predicted - truth + 1/digits) < 1e-3/digits, f'{here}you predicted {predicted:.3f}, one digit too few: does your sum begin at 0?')
         refuse(abs(predicted - truth) > deviation, f'{here}what you predicted for them is {predicted:.3f}, and it is {truth:.3f}: more than a deviation of one guesser off')
         off.append(abs(predicted - truth)/deviation)
     gain, thousand = [share_of_winner(m, 100) - 0.1 for m in (10**6, 1000)]

@@ -56,6 +56,25 @@ def loss_of_all(loss_fn, params, x, y, bs):
         for i in minibatches(len(x), bs, False): total += loss_fn(params, x[i], y[i]).item()*bs
     return total/len(x)
 
+# %% wrong: in another order
+def loss_of_all(loss_fn, params, x, y, bs):
+    total = 0.
+    with torch.no_grad():
+        for i in minibatches(len(x), bs):
+            total += loss_fn(params, x[i], y[i]).item()*len(i)
+    return total/len(x)
+
+# %% wrong: outlives your function
+def loss_of_all(loss_fn, params, x, y, bs):
+    torch.set_grad_enabled(False)
+    parts = [loss_fn(params, x[i], y[i])*len(i) for i in minibatches(len(x), bs, False)]
+    return sum(parts).item()/len(x)
+
+# %% wrong: it is a tensor
+def loss_of_all(loss_fn, params, x, y, bs):
+    with torch.no_grad():
+        return sum(loss_fn(params, x[i], y[i])*len(i) for i in minibatches(len(x), bs, False))/len(x)
+
 # %% wrong: at once
 def loss_of_all(loss_fn, params, x, y, bs):
     with torch.no_grad(): return loss_fn(params, x, y).item()
@@ -68,6 +87,7 @@ def loss_of_all(loss_fn, params, x, y, bs):
 
 # %% check
 @check.add
+@torch.enable_grad()
 def loss_of_all(f):
     def square(w, xb, yb): return mse(xb@w, yb)
     def absolute(w, xb, yb): return (xb@w - yb).abs().mean()
@@ -79,7 +99,9 @@ def loss_of_all(f):
         x, y = [torch.randint(-9, 10, shape, generator=g).double() for shape in ((n, k), (n,))]
         w = torch.ones(k, dtype=torch.float64, requires_grad=seed > 0)
         if seed == 0: x, y = torch.tensor([[1.], [2.], [3.]]), torch.tensor([0., 0., 0.]); w = torch.ones(1)
+        came = []
         def loss_fn(params, xb, yb):
+            came.extend(xb.tolist())
             refuse(len(xb) > bs, f'{len(xb)} rows at once, where only {bs} fit into memory')
             out = loss(params, xb, yb)
             if torch.is_tensor(params): refuse(out.requires_grad, 'the loss is recorded for `backward`, which costs memory and is not needed: `with torch.no_grad()`')
@@ -97,7 +119,7 @@ def loss_of_all(f):
             if kind == 'batches': return total/len(parts)
         with torch.no_grad():
             right, kinds = loss(w, x, y).item(), {kind: weighed((loss, w, x, y, bs), kind) for kind in ('mean', 'full', 'as full', 'sum', 'rows', 'dropped', 'batches')}
-        ask(f, loss_fn, w, x, y, bs, expect=right, mistakes={
+        got = ask(f, loss_fn, w, x, y, bs, expect=right, mistakes={
             'the mean of the batches\' means: the rows of the short last batch count for more than the others': kinds['mean'],
             'the short last batch is missing': kinds['full'],
             'the short last batch is missing in the sum, but its rows are counted': kinds['dropped'],
@@ -105,6 +127,12 @@ def loss_of_all(f):
             'that is the sum of the batches\' means': kinds['sum'],
             'that is the sum over the rows; divide by how many there are': kinds['rows'],
             'divided by how many batches there are; you have summed over rows': kinds['batches']})
+        refuse(not torch.is_grad_enabled(), 'nothing is recorded afterwards either: `set_grad_enabled(False)` outlives your function; use `with`')
+        refuse(came != x.tolist(), 'the number is right, but the rows come in another order: without `shuffle=False` `minibatches` draws one')
+    refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
+    w = torch.ones(2, requires_grad=True)
+    f(square, w, torch.ones(3, 2), torch.ones(3), 2)
+    refuse(not w.requires_grad, 'it changes its argument: afterwards `params` requires no gradient any more')
     return 'and when `bs` divides n, the mean of the means is right: a test on such numbers shows nothing'
 
 # %% [markdown]
@@ -134,6 +162,11 @@ def rows_needed(n, single, spread):
     ratio = (single/spread)**2
     return int(ratio*n/(n - 1 + ratio))
 
+# %% wrong: one row too many
+def rows_needed(n, single, spread):
+    ratio = (single/spread)**2
+    return int(ratio*n/(n - 1 + ratio)) + 1
+
 # %% wrong: square
 def rows_needed(n, single, spread):
     ratio = single/spread
@@ -151,13 +184,14 @@ def rows_needed(f):
         return ratio*n/(n - 1 + ratio)
     def least(b): return max(1, math.ceil(b))
     for numbers in ((20, 1., 0.3), (10, 1., 0.4), (2, 3., 2.), (1500, 1., 0.1), (1500, 2.5, 0.3), (150, 2., 0.01),
-                    (7, 0.5, 0.6), (1_500_000_000, 1., 0.0999), (40, 5., 3.)):
+                    (7, 0.5, 0.6), (9, 1., 0.25), (12, 2., 2.), (1_500_000_000, 1., 0.0999), (40, 5., 3.)):
         got = ask(f, *numbers, expect=lambda *a: least(exact(*a)), tol=1e-12, mistakes={
             'that is for rows drawn with replacement; dealt ones need fewer': lambda n, single, spread: math.ceil((single/spread)**2),
             'with replacement, and not rounded up': lambda n, single, spread: int((single/spread)**2),
             'n where n−1 should be': lambda n, single, spread: least((single/spread)**2*n/(n + (single/spread)**2)),
             'round up, because fewer rows scatter more': lambda *a: int(exact(*a)),
             'round up to a whole row': exact,
+            'one row too many: rounding up leaves a whole number as it is': lambda *a: int(least(exact(*a))) + 1,
             'round up: the nearest whole number may be too few': lambda *a: round(exact(*a)),
             'the formula holds for the square of the spread': lambda *a: least(exact(*a, power=1)),
             'the spread shrinks only with the root of the rows': lambda n, single, spread: min(n, least(single/spread)),
@@ -198,6 +232,9 @@ def draws_for_all(n): return n*math.log(n)
 # %% wrong: one of them is still missing
 def draws_for_all(n): return sum(n/k for k in range(2, n + 1))
 
+# %% wrong: nothing to round
+def draws_for_all(n): return float(sum(math.ceil(n/k) for k in range(1, n + 1)))
+
 # %% wrong: a single trial
 def draws_for_all(n): return float(draws_it_took(n))
 
@@ -213,8 +250,10 @@ def draws_for_all(f):
         refuse(n > 1 and (alike(got, exact(n, 2)) or alike(got, exact(n) - 1)), 'on average one of them is still missing then, or you have left out a draw' + said)
         refuse(n > 1 and alike(got, n*math.log(n)), 'n log n is too few even for large n: there the rest is 0.577 n' + said)
         refuse(n == 1 and not alike(got, 1.), 'a single row takes a single draw' + said)
+        refuse(alike(got, sum(-(-n//k) for k in range(1, n + 1))) and not alike(got, exact(n)), 'on average you wait a fraction of a draw, too: nothing to round' + said)
         refuse(n > 3 and alike(got, n*math.ceil(exact(n)/n)), 'whole epochs; it may happen in the midst of one' + said)
         refuse(not alike(got, exact(n), 1e-4), 'the average can be had exactly, for small n, too; is this a single trial, a mean of some, or a formula for large n?' + said)
+        refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     return '1,500 rows take nearly eight epochs, and the last missing row takes one of them alone'
 
 # %% [markdown]
@@ -332,6 +371,17 @@ def hover(x, y, lr):
         if step >= 200: above.append((((w - best)@hessian)*(w - best)).sum(1).mean().item()/2)
     return 3*lr**2*rows.square().sum(1).mean().item(), sum(above)/len(above)
 
+# %% wrong: those at the bottom
+def hover(x, y, lr):
+    best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
+    rows = -2*y[:,None]*x
+    w, hessian, above = best.repeat(1000, 1), 2*x.T@x/len(x), []
+    for step in range(600):
+        i = torch.randint(len(x), (1000,))
+        w = w - lr*2*((w*x[i]).sum(1) - y[i])[:,None]*x[i]
+        if step >= 200: above.append((((w - best)@hessian)*(w - best)).sum(1).mean().item()/2)
+    return lr*(rows - rows.mean(0)).square().sum(1).mean().item()/4, sum(above)/len(above)
+
 # %% check
 def stays(x, y, lr): # exactly: where the second moment of the distance no longer changes
     best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
@@ -360,9 +410,13 @@ def hover(f):
         low = mse(x@best, y).item()
         refuse(abs(measured/(truth + low) - 1) < 0.1 and abs(measured/truth - 1) > 0.1, f'{here}what you measured, {measured:.3g}, is the loss; how far above the best is it?')
         refuse(abs(measured/(truth/low) - 1) < 0.1, f'{here}what you measured, {measured:.3g}, is a multiple of the best loss; the difference is wanted')
-        refuse(abs(measured/(2*truth) - 1) < 0.1 or abs(measured/(truth/2) - 1) < 0.1, f'{here}you measured {measured:.3g}, {"twice" if measured > truth else "half"} as much as it is; the loss here is the mean squared error, without a half')
-        refuse(abs(measured/truth - 1) > 0.1, f'{here}you measured {measured:.3g}; calculated exactly it is {truth:.3g} (many walks, with replacement, and without the way there?)')
+        if not off: refuse(abs(measured/(2*truth) - 1) < 0.1 or abs(measured/(truth/2) - 1) < 0.1, f'{here}you measured {measured:.3g}, {"twice" if measured > truth else "half"} as much as it is; the loss here is the mean squared error, without a half')
+        refuse(abs(measured/truth - 1) > 0.1, f'{here}you measured {measured:.3g}; calculated exactly it is {truth:.3g} (many walks at this rate, each with rows of its own, drawn with replacement, and without the way there?)')
+        refuse(predicted == measured, f'{here}the same number twice; one is predicted, and the other measured')
         ratio = predicted/truth
+        formula = lr/4*(2*(x@best - y)[:,None]*x).square().sum(1).mean().item()
+        refuse(abs(predicted/formula - 2) < 0.02, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}: the loss of a parabola is *half* of λ times the squared distance')
+        refuse(ratio > 5, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}: are your gradients those at the bottom, and is the rate in it?')
         refuse(not 2/3 < ratio < 3/2, f'{here}you predicted {predicted:.3g}, and it is {truth:.3g}. (Half the rate, half, a quarter or more of the height?)')
         off.append(abs(ratio - 1))
     return f'your predictions are within {10*math.ceil(10*max(off)):.0f} %; half the rate or twice the batch, about half the height; half the noise, a quarter; no noise, none'

@@ -53,6 +53,12 @@ def worst_gap(n, # rows to validate on
 # %% wrong: should count a little
 def worst_gap(n, bs): return 1/math.ceil(n/bs) if n % bs else 0
 
+# %% wrong: not all full
+def worst_gap(n, bs):
+    batches = math.ceil(n/bs)
+    last = n - (batches - 1)*bs
+    return (1 - last/bs)/batches if batches > 1 else 0
+
 # %% wrong: no last batch
 def worst_gap(n, bs): return 1/math.ceil(n/bs) - (n % bs)/n
 
@@ -66,12 +72,14 @@ def worst_gap(n, bs): return abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs e
 @check.add
 def worst_gap(f):
     def right(n, bs): return 1/math.ceil(n/bs) - (n % bs)/n if n % bs else 0
-    for n, bs in (10, 4), (10, 5), (10, 9), (7, 3), (1000, 333), (3, 8), (8, 8), (10_000, 128), (1500, 64), (5, 1), (1, 1):
+    for n, bs in (15, 4), (10, 5), (10, 9), (7, 3), (1000, 333), (3, 8), (8, 8), (10_000, 128), (1500, 64), (5, 1), (1, 1):
         ask(f, n, bs, expect=right, tol=1e-7, mistakes={
             'the last batch should count a little, too: by its rows': lambda n, bs: 1/math.ceil(n/bs) if n % bs else 0,
             'here `bs` divides `n`, or there is only one batch: no last batch is short': lambda n, bs: abs(1/math.ceil(n/bs) - (n % bs)/n),
             'that is what happens if the last batch is left out': lambda n, bs: (n % bs)/n,
             'how many are the batches? One of them is short': lambda n, bs: abs(1/(n//bs) - (n % bs)/n) if n >= bs and n % bs else 0,
+            'how many rows does the last batch hold? Not always one': lambda n, bs: 1/math.ceil(n/bs) - 1/n if n > bs and n % bs else 0,
+            'a row should count `1/n`, as the batches are not all full': lambda n, bs: (1 - (n % bs)/bs)/math.ceil(n/bs) if n > bs and n % bs else 0,
             'by which sign? A distance is positive': lambda n, bs: -right(n, bs),
             'as a share, please, not in percent': lambda n, bs: 100*right(n, bs),
             'that is how much a full batch should count less how much it does; what do all of them together lose?': lambda n, bs: abs(bs/n - 1/math.ceil(n/bs))})
@@ -139,6 +147,17 @@ class Patience(Callback):
         self.best = min(self.best, now)
         if self.waited >= self.epochs: raise CancelFitException
 
+# %% wrong: below 0
+class Patience(Callback):
+    def __init__(self, name='valid_loss', epochs=3, higher=False):
+        self.name, self.epochs, self.higher = name, epochs, higher
+    def before_fit(self): self.best, self.waited = 0 if self.higher else math.inf, 0
+    def after_epoch(self):
+        now = self.learn.row[self.name]
+        better = now > self.best if self.higher else now < self.best
+        self.best, self.waited = (now, 0) if better else (self.best, self.waited + 1)
+        if self.waited >= self.epochs: raise CancelFitException
+
 # %% wrong: too late
 class Patience(Callback):
     def __init__(self, name='valid_loss', epochs=3, higher=False):
@@ -182,11 +201,10 @@ def Patience(f):
     for series, patience in (([3., 2., 2.5, 2.6, 2.7, 2.8, 2.9, 3.], 3), ([3., 2., 2.5, 2.1, 2.2, 1., 0.5, 0.2], 3), ([3., 2., 2.6, 2.5, 2.4, 2.3, 2.2, 2.1], 3), ([5., 6., 4., 5., 3., 4., 2., 3.], 2), (up, 1),
                              ([1., 1., 1., 1., 1., 1.], 2), ([6., 5., 4., 3., 2., 1.], 1), ([2.], 1), ([5., 4., 4.5, 4., 3.9, 4.2, 4., 3.9, 3.9], 3)):
         want, n = ends(series, patience), len(series)
-        for higher in False, True:
-            name = 'score' if higher else 'valid_loss'
+        for name, higher in ('valid_loss', False), ('score', True), ('score', False):
             shown = [-v for v in series] if higher else series
             cb = made(f, name, patience, higher)
-            got = epochs_of(played(up[:n], shown) if higher else played(shown, up[:n]), cb, n)
+            got = epochs_of(played(up[:n], shown) if name == 'score' else played(shown, up[:n]), cb, n)
             if got == want: continue
             said = f'Patience({name!r}, {patience}, higher={higher}) at {brief(shown)}: ended after {got} epochs; expected {want}'
             refuse(got == want - 1 and any(hasattr(cb, e) for e in ('after_validate', 'before_validate')), f'the last row is missing in the record: end the fit in `after_epoch`\n  {said}')
@@ -194,6 +212,7 @@ def Patience(f):
             refuse(got == ends(up[:n], patience) and got != n, f'it does not look at {name!r}, or is `higher` the wrong way round?\n  {said}')
             refuse(got == ends(series, patience, previous=True), f'compare with the best so far, not with the epoch before\n  {said}')
             refuse(got == ends(series, patience, total=True), f'only epochs in a row count: a new best starts the waiting anew\n  {said}')
+            refuse(higher and got == ends(series, patience, best=0.), f'does your best begin at 0? A score below 0 never beats that\n  {said}')
             refuse(got == ends(series, patience, equal=True), f'an equal number is no better\n  {said}')
             refuse(got == n, f'it never ends this fit\n  {said}' if want < n - 1 else f'it comes an epoch too late\n  {said}')
             refuse(got == ends(series, patience, late=1), f'it comes an epoch too late\n  {said}')
@@ -228,7 +247,7 @@ def overfit(cb, n_epoch=40):
 
 # %% [markdown]
 # ## 3. A speed limit
-# (Twenty minutes.) At a rate of 10 the network of the notebook died. Write a callback that cuts the gradients down before each step: if all of them together, as one long vector, are longer than `max_norm`, make them that long, without turning them. Keep the length that each gradient had *before* that in a list `norms`.
+# (Twenty minutes.) At a rate of 10 the network of the notebook died. Write a callback that cuts the gradients down before each step: if all of them together, as one long vector, are longer than `max_norm`, make them that long, without turning them. Keep the length from *before* that, one number a step, in a list `norms`.
 # <details><summary>Hint</summary>
 #
 # The length of a long vector, made of several, is the root of the sum of *all* squares. A parameter that took no part in the loss has a gradient of `None`.
@@ -284,6 +303,17 @@ class Clip(Callback):
         self.norms.append(sum(g.square().sum() for g in grads).sqrt().item())
         for g in grads: g.clamp_(-self.max_norm, self.max_norm)
 
+# %% wrong: belongs to the class
+class Clip(Callback):
+    norms = []
+    def __init__(self, max_norm): self.max_norm = max_norm
+    def before_step(self):
+        grads = [p.grad for p in self.learn.model.parameters() if p.grad is not None]
+        norm = sum(g.square().sum() for g in grads).sqrt().item()
+        self.norms.append(norm)
+        if norm > self.max_norm:
+            for g in grads: g *= self.max_norm/norm
+
 # %% wrong: after it was cut
 class Clip(Callback):
     def __init__(self, max_norm): self.max_norm, self.norms = max_norm, []
@@ -333,6 +363,8 @@ def Clip(f):
             raise Wrong(said)
         norms = getattr(cb, 'norms', None)
         refuse(norms is None, 'it keeps no list `norms`')
+        refuse(norms is getattr(f, 'norms', None), '`norms` belongs to the class, so all its objects share it: begin it in `__init__`, as `self.norms`')
+        refuse(not norms and norm <= limit, 'a gradient within the limit has a length, too: note it in `norms`')
         refuse(len(norms) != 1, f'one step of training, then a validation: `norms` has {len(norms)} entries, not 1')
         refuse(norm > limit and alike(norms, [limit], 1e-4), f'`norms` should hold the length from before, and this is the one after it was cut: {brief([*norms])}, not [{norm:.6g}]')
         refuse(not alike([float(v) for v in norms], [norm], 1e-4), f'the length was {norm:.6g}, and `norms` is {brief([*norms])}')
@@ -357,7 +389,7 @@ def share_right(lr, cb=None):
 # ## 4. Peek, and leave no trace
 # (Forty minutes.) An epoch is long, and you'd like to see the validation loss after every 100 steps. First do it wrongly: write a callback that calls `self.learn.validate()` in `after_batch` if `self.learn.training`, and see how many of its 200 steps the epoch below still takes. Why?
 #
-# Then write `Peek`. A fit with it must be *the same fit* as without, to the last digit: the same steps, the same rows, the same dropout. Its list `seen` holds pairs of step and validation loss, over all rows; steps count from 1 and go on over the epochs of a fit.
+# Then write `Peek`. A fit with it must be *the same fit* as without, to the last digit: the same steps, the same rows, the same dropout. Its list `seen` holds pairs of step and validation loss, over all rows; in each fit, steps count from 1 and go on over its epochs.
 # <details><summary>Hint</summary>
 #
 # The function `validate`, imported above, makes a learner of its own. In which mode does it leave the model?
@@ -441,6 +473,19 @@ class Peek(Callback):
         learn.model.train()
         self.seen.append((self.step, torch.stack(losses).mean().item()))
 
+# %% wrong: from 1 in each fit
+class Peek(Callback):
+    def __init__(self, every): self.every, self.seen, self.step = every, [], 0
+    def after_batch(self):
+        learn = self.learn
+        if not learn.training: return
+        self.step += 1
+        if self.step % self.every: return
+        with torch.random.fork_rng():
+            loss = validate(learn.model, learn.dls.valid, learn.loss_func)[0]
+        learn.model.train()
+        self.seen.append((self.step, loss))
+
 # %% wrong: begin again at each epoch
 class Peek(Callback):
     def __init__(self, every): self.every, self.seen = every, []
@@ -493,7 +538,7 @@ def Peek(f):
             said = f'{call} looked at steps {brief(steps)}; expected {brief(turns)}'
             refuse(alike(steps, [t - 1 for t in turns]) or alike(steps, [s for s in range(n) if s % every == 0]), f'steps count from 1\n  {said}')
             refuse(alike(steps, [s for s in range(1, n//epochs + 1) if s % every == 0]*epochs), f'your steps begin again at each epoch\n  {said}')
-            refuse(len(steps) > len(turns), f'does it count the batches of a validation, too?\n  {said}')
+            refuse(max(steps, default=0) > n, f'does it count the batches of a validation, too?\n  {said}')
             raise Wrong(said)
         at = next((i for i, pair in enumerate(zip(spy.states, spied.states)) if not alike(*pair, 0)), None)
         refuse(at is not None, f'the training comes out differently, from step {(at or 0) + 1} on ({call}). Are the random numbers what they would have been? And is everything else?')
@@ -502,6 +547,7 @@ def Peek(f):
         refuse(bad is not None or len(rows) < epochs, f'the row of an epoch is {brief(bad and bad[0])} instead of {brief(bad and bad[1])}: did your look go into the record?')
         refuse(peeked.recorder.losses != plain.recorder.losses or peeked.recorder.iters != plain.recorder.iters, 'the recorder holds other losses than without your look')
         model = peeked.model
+        refuse(any(isinstance(p[1], (list, tuple)) for p in seen), f'the second of each pair should be a number; `validate` returns a list. `seen` begins with {brief([*seen[:1]])}')
         for (step, loss), turn in zip(seen, turns):
             with torch.no_grad():
                 for p, was in zip(model.parameters(), spied.states[turn - 1]): p.copy_(was)
@@ -514,13 +560,15 @@ def Peek(f):
             refuse(alike(float(loss), nn.functional.mse_loss(model.eval()(x[20:]), y[20:]).item(), 1e-4), f'that is the loss before the step\n  {said}')
             refuse(loss in [b[0] for b in peeked.recorder.batches] or alike(float(loss), plain.recorder.losses[turn - 1], 1e-4), f'that is a loss of the training\n  {said}')
             raise Wrong(f'is it the validation loss, in evaluation mode?\n  {said}')
+        fit(peek, seed, bs, epochs)
+        refuse(not alike([p[0] for p in peek.seen[-len(turns):]], turns), f'steps count from 1 in each fit: a second one with the same object looked at steps {brief([p[0] for p in peek.seen[-len(turns):]])}; expected {brief(turns)}')
     return 'your plots may now have as many points as you like, and the results in them stay comparable'
 
 # %% [markdown]
 # ## 5. Why a tenth? (open)
 # (An hour.) `lr_find` takes a tenth of the rate at the lowest point, because there the rate is already too high. How much too high? On a parabola, $\lambda w^2/2$, you know the limit, $2/\lambda$. Let the rate grow by a factor after each step, from a tiny one on, and look for the step that *first brings the loss above where it began*. Say first: will its rate be $2/\lambda$, a little more, or many times that?
 #
-# Find a number that predicts it, for every curvature, then measure. `check` wants the measured rate, and a prediction that's within a factor of one and a half.
+# Find *one* number that predicts it when you divide it by the curvature, then measure. `check` wants the measured rate, and a prediction that's within a factor of one and a half.
 # <details><summary>Hint</summary>
 #
 # A step multiplies the distance by $|1-\text{lr}\,\lambda|$. It's the *logarithms* of these factors that add up: below zero at first, then far below, and above zero only from $\text{lr}\,\lambda = 2$ on. When is the sum back at zero?
@@ -561,6 +609,23 @@ def back_at(curvature, factor, start):
         lr *= factor
     return 12.6/curvature, lr
 
+# %% wrong: times what it was
+def back_at(curvature, factor, start):
+    w, lr = 1., start
+    for _ in range(200):
+        w -= lr*curvature*w
+        if abs(w) > 1: break
+        lr *= factor
+    return 12.6/curvature, lr
+
+# %% wrong: one number
+def back_at(curvature, factor, start):
+    w, lr = 1., start
+    while True:
+        w -= lr*curvature*w
+        if abs(w) > 1: return lr, lr
+        lr *= factor
+
 # %% wrong: begins to rise
 def back_at(curvature, factor, start):
     lr = start
@@ -568,6 +633,11 @@ def back_at(curvature, factor, start):
     return 12.6/curvature, lr
 
 # %% check
+def loss_after(curvature, factor, lr, last): # of the step at rate `last`, as a multiple of the first loss
+    w = 1.
+    while lr < 1.001*last: w, lr = w*(1 - lr*curvature), lr*factor
+    return w*w
+
 def sweep(curvature, factor, lr, above): # the rate of the step after which `above(before, after)`
     w = 1.
     while True:
@@ -577,7 +647,7 @@ def sweep(curvature, factor, lr, above): # the rate of the step after which `abo
 
 @check.add
 def back_at(f):
-    off = []
+    off, numbers = [], []
     for curvature, factor, start in (3., 1.1, 1e-4), (0.5, 1.2, 1e-3), (20., 1.05, 1e-5), (1.7, 1.08, 1e-3), (7.3, 1.15, 1e-6):
         right = sweep(curvature, factor, start, lambda before, after: after > 1)
         got = f(curvature, factor, start)
@@ -589,10 +659,13 @@ def back_at(f):
             refuse(alike(measured/right, factor, 1e-4), f'that is the rate of the next step\n  {said}')
             refuse(alike(measured*factor/right, 1., 1e-4), f'that is the rate of the step before\n  {said}')
             refuse(alike(measured, sweep(curvature, factor, start, lambda before, after: after > before)), f'that is where the loss begins to rise. It has a long way up to where it began\n  {said}')
+            refuse(0 < measured < right, f'after that step the loss is {loss_after(curvature, factor, start, measured):.3g} times what it was at the start: not above it\n  {said}')
             refuse(alike(predicted/right, 1., 1e-4), f'the prediction comes first, then the measured rate\n  {said}')
             raise Wrong(said)
+        numbers.append(predicted*curvature)
         off.append(abs(math.log(predicted/measured)) if predicted > 0 else math.inf)
         refuse(off[-1] > math.log(1.5), f'nowhere near: back_at({curvature}, {factor}, {start}) predicts {predicted:.4g}, and {measured:.4g} was measured, {measured*curvature/2:.1f} times the limit')
+    refuse(max(numbers) > 1.02*min(numbers), f'times the curvature, your predictions are from {min(numbers):.4g} to {max(numbers):.4g}: is there one number that does without a sweep?')
     return f'your predictions are at most {math.expm1(max(off)):.0%} off; a tenth of that rate is about two thirds of the limit'
 
 # %% [markdown]

@@ -103,6 +103,12 @@ def rows_to_roof(k, n, peak, bandwidth):
     gain = k*n - 2*ridge*k
     return math.ceil(2*ridge*k*n/gain) if gain > 0 else math.inf
 
+# %% wrong: if late
+def rows_to_roof(k, n, peak, bandwidth):
+    for b in range(1, 4097):
+        if 2*b*k*n/(4*(b*k + k*n + b*n)) >= peak/bandwidth: return b
+    return math.inf
+
 # %% wrong: 4 bytes
 def rows_to_roof(k, n, peak, bandwidth):
     ridge = peak/bandwidth/4
@@ -127,9 +133,10 @@ def rows_to_roof(f):
         gain = k*n - 2*ridge*(rows*k + result*n)
         return math.ceil(2*ridge*matrix*k*n/gain) if gain > 0 else math.inf
     def right(k, n, peak, bandwidth): return least(k, n, peak/bandwidth)
-    for args in ((40, 784, 37., 11.), (10, 784, 37., 11.), (784, 50, 100., 10.), (784, 50, 100., 4.), (784, 50, 90., 15.), (50, 10, 30., 20.), (50, 10, 90., 15.), (1024, 1024, 1000., 9.), (3, 3, 1., 7.), (1, 1, 1., 4.1), (784, 50, 234.9, 10.)):
+    for args in ((40, 784, 37., 11.), (10, 784, 37., 11.), (784, 50, 100., 10.), (784, 50, 100., 4.), (784, 50, 90., 15.), (50, 10, 30., 20.), (50, 10, 90., 15.), (1024, 1024, 1000., 9.), (3, 3, 1., 7.), (1, 1, 1., 4.3), (8, 8, 1., 1.), (784, 50, 234.9, 10.)):
         ask(f, *args, expect=right, mistakes={
             'this layer does get there, if late': lambda k, n, p, g: math.inf if right(k, n, p, g) < math.inf else 'no',
+            'one too many: at the ridge itself, the slope no longer holds it down': lambda k, n, p, g: right(k, n, p, g) + 1,
             'rounded down, it is not there yet': lambda k, n, p, g: right(k, n, p, g) - 1,
             'the result has to be written, too': lambda k, n, p, g: least(k, n, p/g, result=0),
             'the rows have to be read, too': lambda k, n, p, g: least(k, n, p/g, rows=0),
@@ -145,7 +152,7 @@ def rows_to_roof(f):
 # ## 3. A tie, please
 # (Twenty minutes.) Your laptop gets warm, so each call takes a little longer than the one before. `compare` takes turns, and yet a job loses to itself, however often you repeat it: whoever is second in a turn always meets the warmer machine.
 #
-# Write a duel that's fair on such a machine. In each round both run twice, and the round gives a ratio of seconds; return the median of the ratios. On a steadily slowing machine it must be *exactly* the ratio of the two jobs, even with a single round.
+# Write a duel that's fair on such a machine. (Both jobs have been called before: no call is cold.) In each round both run twice, and the round gives a ratio of seconds; return the median of the ratios. On a steadily slowing machine it must be *exactly* the ratio of the two jobs, even with a single round.
 # <details><summary>Hint</summary>
 #
 # In which order can two jobs run twice each, so that both run, on average, at the same moment?
@@ -177,20 +184,18 @@ def duel(f, g,  # functions without arguments; they may be the same
         start = clock()
         job()
         return clock() - start
-    f(), g()                                 # cold calls
     ratios = []
     for _ in range(rounds):
         first, second, third, fourth = took(f), took(g), took(g), took(f)
         ratios.append((first + fourth)/(second + third))
     return float(np.median(ratios))
 
-# %% wrong: goes first
+# %% wrong: run twice
 def duel(f, g, rounds, clock):
     def took(job):
         start = clock()
         job()
         return clock() - start
-    f(), g()
     return float(np.median([took(f)/took(g) for _ in range(rounds)]))
 
 # %% wrong: always goes first
@@ -199,14 +204,13 @@ def duel(f, g, rounds, clock):
         start = clock()
         job()
         return clock() - start
-    f(), g()
     ratios = []
     for _ in range(rounds):
         a, b, c, d = took(f), took(g), took(f), took(g)
         ratios.append((a + c)/(b + d))
     return float(np.median(ratios))
 
-# %% wrong: cold
+# %% wrong: the two in the middle
 def duel(f, g, rounds, clock):
     def took(job):
         start = clock()
@@ -216,7 +220,20 @@ def duel(f, g, rounds, clock):
     for _ in range(rounds):
         a, b, c, d = took(f), took(g), took(g), took(f)
         ratios.append((a + d)/(b + c))
-    return float(np.median(ratios))
+    return sorted(ratios)[rounds//2]
+
+# %% wrong: not the ratio of the medians
+def duel(f, g, rounds, clock):
+    def took(job):
+        start = clock()
+        job()
+        return clock() - start
+    first, second = [], []
+    for _ in range(rounds):
+        a, b, c, d = took(f), took(g), took(g), took(f)
+        first.append(a + d)
+        second.append(b + c)
+    return float(np.median(first)/np.median(second))
 
 # %% wrong: the median
 def duel(f, g, rounds, clock):
@@ -224,7 +241,6 @@ def duel(f, g, rounds, clock):
         start = clock()
         job()
         return clock() - start
-    f(), g()
     ratios = []
     for _ in range(rounds):
         a, b, c, d = took(f), took(g), took(g), took(f)
@@ -237,7 +253,6 @@ def duel(f, g, rounds, clock):
         start = clock()
         job()
         return clock() - start
-    f(), g()
     ratios = []
     for _ in range(rounds):
         a, b, c, d = took(f), took(g), took(g), took(f)
@@ -246,7 +261,6 @@ def duel(f, g, rounds, clock):
 
 # %% wrong: dictionary
 def duel(f, g, rounds, clock):
-    for job in (f, g): job()
     ratios = []
     for _ in range(rounds):
         seconds = {f: 0, g: 0}
@@ -258,38 +272,41 @@ def duel(f, g, rounds, clock):
     return float(np.median(ratios))
 
 # %% check
-class Machine(Clock): # each call is slower than the one before by a share of the first; some are disturbed, cold ones take some seconds more
-    def __init__(self, drift=0., cold=0., disturbed=()):
-        self.drift, self.cold, self.disturbed, self.calls = drift, cold, disturbed, 0
-        self.order = []
+class Machine(Clock): # each call is slower than the one before by a share of the first; some take a factor longer
+    def __init__(self, drift=0., factors=()): self.drift, self.factors, self.calls = drift, dict(factors), []
     def job(self, seconds, name=''):
-        warm = []
         def run():
-            factor = (1 + self.drift*self.calls)*(40 if self.calls in self.disturbed else 1)
-            if not warm: self.now += self.cold
-            warm.append(1)
-            self.order.append(name)
-            self.calls += 1
-            self.now += seconds*factor
+            took = seconds*(1 + self.drift*len(self.calls))*self.factors.get(len(self.calls), 1)
+            self.now += took
+            self.calls.append((name, took))
         return run
 
 @check.add
 def duel(f):
-    worlds = ((1., 1., 1, {}, 'on a steady machine'), (3., 1.5, 4, {}, 'on a steady machine'), (1., 1., 1, dict(drift=0.01), 'on a machine that slows down'),
-              (1., 3., 5, dict(drift=0.02), 'on a machine that slows down'), (2., 1., 1, dict(cold=50.), 'with slow cold calls'), (0.3, 0.7, 3, dict(cold=50., drift=0.01), 'with slow cold calls'),
-              (2., 5., 9, dict(drift=0.01, disturbed=(7, 19, 20, 33)), 'with a few wild calls'), (1.5, 1., 5, dict(disturbed=(6, 15)), 'with a few wild calls'))
+    luck = random.Random(0)
+    worlds = [(1., 1., 1, {}, 'on a steady machine'), (3., 1.5, 4, {}, 'on a steady machine')]
+    worlds += [(a, b, rounds, dict(drift=0.01), 'on a machine that slows down') for a, b, rounds in ((1., 1., 1), (1., 3., 5))]
+    worlds += [(a, b, rounds, dict(drift=0.01*(i % 2), factors={call: luck.uniform(1, 9) for call in range(4*rounds)}), 'with wild calls')
+               for i, (a, b, rounds) in enumerate(((2., 5., 9), (1.5, 1., 5), (1., 2., 6), (3., 1., 2)))]
     for a, b, rounds, options, where in worlds:
         machine = Machine(**options)
         got = f(machine.job(a, 'f'), machine.job(b, 'g'), rounds, machine)
-        order = ''.join(machine.order)
+        order = ''.join(name for name, _ in machine.calls)
         refuse(got is None, 'it returns nothing: no `return`?')
         refuse(hasattr(got, '__len__') and not getattr(got, 'ndim', 1) == 0, f'one number, please, not {brief(got)}')
-        if alike(got, a/b, 1e-6): continue
-        said = f'jobs of {a} and {b} seconds {where}, rounds={rounds}: the ratio came out as {float(got):.5g}; expected {a/b:.5g}. They ran in the order {order[:24]}'
+        last = machine.calls[-4*rounds:]
+        fours = [last[i:i+4] for i in range(0, len(last), 4)]
+        fs, gs = ([sum(took for by, took in four if by == name) for four in fours] for name in 'fg')
+        refuse(order.count('f') < 2*rounds or order.count('g') < 2*rounds or not all(gs), f'in each round, both should run twice; with rounds={rounds} they ran in the order {order[:24]}')
+        ratios = [x/y for x, y in zip(fs, gs)]
+        right = statistics.median(ratios) if 'factors' in options else a/b
+        if alike(got, right, 1e-6): continue
+        said = f'jobs of {a} and {b} seconds {where}, rounds={rounds}: the ratio came out as {float(got):.5g}; expected {right:.5g}. They ran in the order {order[:24]}'
         refuse(alike(got, b/a, 1e-6), f'the other way round: how many times as long as `g` does `f` take?\n  {said}')
-        refuse('drift' not in options and 'cold' not in options and 'disturbed' not in options, f'is it a ratio of seconds?\n  {said}')
-        refuse('cold' in options, f'do the cold calls count? Each job was slow when it was first called\n  {said}')
-        refuse('disturbed' in options, f'some rounds are wild: take the ratio in each round, and then the median\n  {said}')
+        refuse(not options, f'is it a ratio of seconds?\n  {said}')
+        refuse('factors' in options and alike(got, statistics.median(fs)/statistics.median(gs), 1e-6), f'the median of the ratios, not the ratio of the medians\n  {said}')
+        refuse('factors' in options and any(alike(got, m(ratios), 1e-6) for m in (statistics.median_low, statistics.median_high)), f'the median of an even number is the mean of the two in the middle\n  {said}')
+        refuse('factors' in options, f'some rounds are wild: take the ratio in each round, and then the median\n  {said}')
         turns = order[-4*rounds:]
         refuse(turns in ('fg'*2*rounds, 'gf'*2*rounds), f'{turns[0]} always goes first, so the other always meets a slower machine\n  {said}')
         raise Wrong(f'do both run, on average, at the same moment?\n  {said}')
@@ -304,7 +321,7 @@ def duel(f):
 # ## 4. Test the tester
 # (Thirty minutes.) Somebody gives you a benchmark. You can't read it, but you can let it time jobs that *you* have made, against a clock that you move. Find out what's wrong with it. It may make none, one, two or all of these mistakes: `'cold'`, the first call of a job counts; `'mean'`, it takes the mean of the runs and not the median; `'turns'`, it goes through all runs of one job before the next job's.
 #
-# (Some benchmarks warm up once, some at every turn, as `compare` does. Both is fine.) Here's the worst one. It's called like `bench({'a': job_a, 'b': job_b}, clock, repeat)`, and times each job `repeat` times.
+# (Some benchmarks warm up once, some at every turn, as `compare` does. Either is fine.) Here's the worst one. It's called like `bench({'a': job_a, 'b': job_b}, clock, repeat)`, and times each job `repeat` times.
 # <details><summary>Hint</summary>
 #
 # For `'turns'`, let two jobs write down their names. For `'cold'`, think of the number of runs for which a mean and a median are the same.
@@ -361,6 +378,21 @@ def faults(bench):
     if timed(9) > 2: found.add('mean')
     return found
 
+# %% wrong: only every second call counts
+def faults(bench):
+    clock, names = Clock(), []
+    def timed(repeat, slow):
+        calls = []
+        def job():
+            clock.now += 100 if len(calls) == slow else 1
+            calls.append(1)
+        return bench({'job': job}, clock, repeat)['job']
+    bench({'a': lambda: names.append('a'), 'b': lambda: names.append('b')}, clock, 4)
+    found = {'turns'} if names[-4:] == 4*['b'] else set()
+    if timed(1, slow=0) > 50: found.add('cold')
+    if timed(9, slow=6) > 2: found.add('mean')
+    return found
+
 # %% wrong: misses the cold call
 def faults(bench):
     clock, names = Clock(), []
@@ -408,10 +440,11 @@ def benchmark_with(faults, warmed='each'): # a benchmark that makes these mistak
                 if warmed != 'first': warm(name)
                 for _ in range(repeat): time(name)
         else:
-            for name in fs: warm(name)
+            for name in fs:
+                if warmed != 'turn': warm(name)
             for _ in range(repeat):
                 for name in fs:
-                    if warmed == 'turn' and 'cold' not in faults: fs[name]()
+                    if warmed in ('turn', 'both') and 'cold' not in faults: fs[name]()
                     time(name)
         middle = statistics.mean if 'mean' in faults else statistics.median
         return {name: middle(r) for name, r in runs.items()}
@@ -421,7 +454,7 @@ def benchmark_with(faults, warmed='each'): # a benchmark that makes these mistak
 def faults(f):
     words = 'cold', 'mean', 'turns'
     def named(found): return ' and '.join(map(repr, sorted(found))) or 'nothing'
-    for warmed in 'each', 'first', 'turn':
+    for warmed in 'each', 'first', 'turn', 'both':
         for k in range(4):
             for made in itertools.combinations(words, k):
                 got = f(benchmark_with(made, warmed))
@@ -430,17 +463,20 @@ def faults(f):
                 got = set(got)
                 refuse(not got <= {*words}, f'the words are {words}; you found {sorted(map(str, got))}')
                 if got == {*made}: continue
+                when = 'right before the runs of each job' if warmed != 'first' else 'first, one of each job'
+                if 'turns' not in made: when = 'in every turn, as those of `compare` do' if warmed in ('turn', 'both') else 'first, one of each job'
+                extra = '' if 'cold' in made else f' (its warm-up calls come {when})'
                 said = f'a benchmark with the mistakes {named(made)}: you found {named(got)}'
                 refuse('mean' in got - {*made} and 'cold' in made, f'it blames the mean for a cold call that counts\n  {said}')
                 refuse('cold' in got - {*made} and 'mean' in made, f'it takes the mean for a cold call that counts\n  {said}')
                 refuse('cold' in {*made} - got and 'mean' not in made, f'it misses the cold call: in a median of many runs, one doesn\'t show\n  {said}')
                 refuse('cold' in {*made} - got, f'it misses the cold call\n  {said}')
+                refuse('mean' in {*made} - got and warmed in ('turn', 'both'), f'it misses the mean of one that warms up in every turn: there, only every second call counts\n  {said}')
                 refuse('mean' in {*made} - got, f"it misses the mean: which job's runs have another mean than median, even where the first call is thrown away?\n  {said}")
-                refuse('turns' in {*made} - got, f'it misses that the jobs do not take turns\n  {said}')
-                extra = ' (its warm-up calls come ' + {'each': 'before', 'first': 'before', 'turn': 'in every turn, as those of `compare` do'}[warmed] + ')'
+                refuse('turns' in {*made} - got, f'it misses that the jobs do not take turns{extra}\n  {said}')
                 refuse('turns' in got - {*made}, f'they take turns, and it says they do not{extra}\n  {said}')
                 raise Wrong(said)
-    return 'it knows all eight, in three ways of warming up; what does it say of `compare`, and of your own?'
+    return 'it knows all eight, in four ways of warming up; what does it say of `compare`, and of your own?'
 
 # %% [markdown]
 # ## 5. The knee, and how sure you are (open)
@@ -559,7 +595,7 @@ def bet(f):
         hits += low <= machine.knee <= high
         middles.append(math.log(math.sqrt(low*high)/machine.knee))
         share.append(high/low)
-    off = math.exp(statistics.median(middles))
+    low, off, high = map(math.exp, statistics.quantiles(middles, n=4))
     way = 'is that a batch size? The knee is the product of t0 and r. ' if off > 50 else 'much too high: does the cold step count? ' if off > 1.25 else 'much too low: do the large steps suffer more than the small ones? ' if off < 0.8 else ''
-    refuse(hits < 34, f'the knee is outside too often: {40 - hits} times of 40. {way}Your intervals\' middle is, by the median, {off:.2f} times the knee')
+    refuse(hits < 34, f"the knee is outside too often: {40 - hits} times of 40. {way}Only half of your intervals have their middle within {low:.2f} to {high:.2f} times the knee")
     return f'the knee is in {hits} of your 40 intervals, which reach up to {statistics.median(share):.2f} times their lower end; can you do it with a narrower one?'

@@ -50,6 +50,11 @@ def speedup(steps, old, new):
 # %% wrong: a row only
 def speedup(steps, old, new): return new[1]/old[1]
 
+# %% wrong: own steps
+def speedup(steps, old, new):
+    def bill(t0, rate): return min(S*(1 + b/(t0*rate)) for b, S in steps.items())
+    return bill(*old)/bill(*new)
+
 # %% wrong: upside down
 def speedup(steps, old, new):
     def best(t0, rate): return min(S*(t0 + b/rate) for b, S in steps.items())
@@ -68,6 +73,8 @@ def speedup(f):
         ask(f, steps, old, new, expect=right, mistakes={
             'you keep the batch size that was best on the old machine': lambda s, o, n: seconds(s, best(s, o), o)/seconds(s, best(s, o), n),
             'that batch size is the best for the new machine; for the old machine, too?': lambda s, o, n: seconds(s, best(s, n), o)/seconds(s, best(s, n), n),
+            'use `steps`, not `counted`': lambda s, o, n: right(counted, o, n),
+            'those are bills in each machine\'s own steps; how many seconds does such a step take?': lambda s, o, n: right(s, o, n)*n[0]/o[0],
             'that is the gain of a row only': lambda s, o, n: n[1]/o[1],
             'that is the gain of the beginning of a step only': lambda s, o, n: o[0]/n[0],
             'upside down: the old seconds divided by the new ones': lambda s, o, n: 1/right(s, o, n),
@@ -117,10 +124,22 @@ def winners(steps):
 # %% wrong: tried prices one by one
 def winners(steps):
     won = []
-    for k in torch.logspace(-5, 1, 13).tolist():
+    for k in torch.logspace(-6, 3, 300).tolist():
         b = min(steps, key=lambda b: steps[b]*(1 + k*b))
         if b not in won: won.append(b)
     return won
+
+# %% wrong: never alone
+def winners(steps):
+    won = []
+    for b, S in steps.items():
+        low, high = 0, math.inf
+        for c, T in steps.items():
+            if b*S < c*T: low = max(low, (S - T)/(c*T - b*S))
+            elif b*S > c*T: high = min(high, (T - S)/(b*S - c*T))
+            elif T < S: high = 0
+        if low <= high > 0: won.append((low, b))
+    return [b for _, b in sorted(won)]
 
 # %% wrong: other order
 def winners(steps):
@@ -131,17 +150,18 @@ def winners(steps):
     return sorted(won)
 
 # %% check
+def prices(steps, b): # from which to which nobody is cheaper
+    low, high, S = 0., math.inf, steps[b]
+    for c, T in steps.items():
+        if c == b: continue
+        rows, other = b*S, c*T
+        if rows < other: low = max(low, (S - T)/(other - rows))
+        elif rows > other: high = min(high, (T - S)/(rows - other))
+        elif T <= S: high = 0.
+    return low, high
+
 def wins(steps): # {batch size: (from which price, to which)} of those that win alone
-    found = {}
-    for b, S in steps.items():
-        low, high = 0., math.inf
-        for c, T in steps.items():
-            if c == b: continue
-            rows, other = b*S, c*T
-            if rows < other: low = max(low, (S - T)/(other - rows))
-            elif rows > other: high = min(high, (T - S)/(rows - other))
-            elif T <= S: high = 0.
-        if low < high: found[b] = low, high
+    found = {b: (low, high) for b in steps for low, high in [prices(steps, b)] if low < high}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 @check.add
@@ -152,7 +172,7 @@ def winners(f):
         sizes = (torch.randperm(400, generator=g)[:3 + seed%4] + 1).tolist()
         drawn.append({b: int(20 + (3000 + 2000*torch.rand(1, generator=g).item())/b) for b in sizes})
     known = {1500: 6, 100: 26, 10: 230, 1: 2344}, {10: 520, 30: 285, 100: 230, 300: 260, 1500: 250}, {7: 3}, {1: 100, 2: 60, 4: 40}, {64: 10, 32: 10, 16: 21}, {1: 1000, 10: 300, 100: 100}, {5: 40, 20: 10}
-    for steps in (*known, {100: 10, 10: 52, 1: 200}, {1000: 10, 100: 55, 10: 400, 1: 3900}, *drawn):
+    for steps in (*known, {100: 10, 10: 52, 1: 200}, {1000: 10, 100: 55, 10: 400, 1: 3900}, *drawn, {28: 10, 12: 20, 4: 40}, {100: 1000, 10: 5499, 1: 10_000}):
         right = [*wins(steps)]
         got = f(dict(steps))
         refuse(got is None, 'it returns nothing: no `return`?')
@@ -171,7 +191,8 @@ def winners(f):
             refuse(b not in steps, f'{b} was not in the race\n  {said}')
             better = [c for c in steps if c != b and steps[c] <= steps[b] and c*steps[c] <= b*steps[b]]
             refuse(better, f'{b} wins at no price above zero: {better and better[0]} takes no more steps and no more rows\n  {said}')
-            n = max(steps)
+            n, (low, high) = max(steps), prices(steps, b)
+            refuse(low == high, f'{b} is never alone: only at {low:.4g} nobody is cheaper, and there the bills are {at(low)}\n  {said}')
             refuse(b not in right, f'nobody beats {b} in steps and in rows, and it beats {n} somewhere, but there is always a third one that is cheaper\n  {said}' if b != n else f'{b} is never alone\n  {said}')
     return 'in the network, 300 and the full batch win at no price; and for `counted`, single rows need more rows, in all, than batches of ten'
 
@@ -199,7 +220,8 @@ def finishes(losses, # dict: batch size -> (steps+1, runs) losses
 # %% wrong: a lucky dip
 def finishes(losses, k):
     found = dict.fromkeys(losses)
-    for target in torch.cat([l.median(1).values for l in losses.values()]).tolist():
+    targets = torch.cat([l.median(1).values for l in losses.values()]).tolist()
+    for target in sorted(targets):
         bills = {}
         for b, l in losses.items():
             there = (l.median(1).values <= target).nonzero()
@@ -220,7 +242,8 @@ def finishes(losses, k):
 # %% wrong: can win
 def finishes(losses, k):
     found = dict.fromkeys(losses)
-    for target in 0.1, 0.5, 1, 2, 5, 10, 20, 50:
+    medians = torch.cat([l.median(1).values for l in losses.values()])
+    for target in torch.linspace(medians.min(), medians.max(), 50).tolist():
         bills = {b: reach(l, target).item()*(1 + k*b) for b, l in losses.items()}
         first, second, *_ = sorted(bills, key=bills.get)
         if bills[first] < bills[second]: found[first] = target
@@ -242,19 +265,21 @@ def falling(seed, steps, speed, hover, runs=5): # noisy losses that fall from 10
     losses[0] = 100
     return losses
 
+def one_run(*losses): return torch.tensor(losses)[:,None]
+
 @check.add
 def finishes(f):
     big, mid, small = falling(0, 15, 0.4, 0.), falling(1, 60, 0.8, 0.3), falling(2, 250, 0.93, 1.5)
     worlds = (({1500: big, 100: mid, 10: small}, 1/50), ({1500: big, 100: mid, 10: small}, 1/1000), ({1500: big, 100: mid, 10: small}, 1/2), ({20: mid, 10: small}, 0.1),
               ({300: falling(3, 30, 0.7, 0.1), 100: falling(4, 70, 0.88, 0.08), 50: falling(5, 60, 0.9, 5.)}, 0.02), ({8: mid, 2: falling(6, 150, 0.9, 3.)}, 1.), ({64: big, 32: big}, 0.01), ({400: falling(5, 30, 0.7, 1.), 100: falling(3, 30, 0.6, 0.1)}, 0.02),
+              ({20: one_run(9, 5, 4, 3, 2, 0.5), 10: one_run(9, 1, 9, 9, 9, 9, 1)}, 0.01), ({20: one_run(99, 2.01, 2.01, 0), 10: one_run(99, 99, 2, 2, 0)}, 0.01),
               ({60: falling(7, 60, 0.8, 4.), 30: falling(8, 60, 0.8, 4.), 5: falling(9, 150, 0.94, 0.2)}, 0.05))
     for losses, k in worlds:
         def bills(target): return {b: reach(l, target).item()*(1 + k*b) for b, l in losses.items()}
-        def alone(b, target):
-            all_ = bills(target)
-            return all_[b] < min([v for c, v in all_.items() if c != b], default=math.inf)
+        def alone(b, bills): return bills[b] < min([v for c, v in bills.items() if c != b], default=math.inf)
         tried = torch.cat([l.median(1).values for l in losses.values()]).unique().tolist()
-        possible = {b: [t for t in tried if alone(b, t)] for b in losses}
+        table = [(t, bills(t)) for t in tried]
+        possible = {b: [t for t, all_ in table if alone(b, all_)] for b in losses}
         got = f({b: l.clone() for b, l in losses.items()}, k)
         refuse(got is None, 'it returns nothing: no `return`?')
         refuse(not isinstance(got, dict), f'a dict of targets by batch size, please, not {brief(got)}')
@@ -265,7 +290,7 @@ def finishes(f):
                 refuse(possible[b], f'{call}: {b} can win, for example at a target of {brief(sum(possible[b][len(possible[b])//2:][:1]))}')
                 continue
             target = float(target)
-            if alone(b, target): continue
+            if alone(b, bills(target)): continue
             said = f'{call}: at your target for {b}, {target:.5g}, the bills are ' + ', '.join(f'{c}: {v:.5g}' for c, v in bills(target).items())
             refuse(bills(target)[b] == math.inf, f'is that a lucky dip? By `reach`, {b} never settles there\n  {said}')
             refuse(bills(target)[b] == min(bills(target).values()), f'it does not win there, or not alone\n  {said}')
@@ -317,6 +342,7 @@ def averaged(path):
 def averaged(f):
     def over(first, last=lambda t: t + 1): return lambda path: torch.stack([path[first(t):max(last(t), first(t) + 1)].mean(0) for t in range(len(path))])
     right = over(lambda t: t//2)
+    def count(p): return (torch.arange(len(p)) - torch.arange(len(p))//2 + 1).reshape(-1, *[1]*(p.ndim - 1))
     g = torch.Generator().manual_seed(0)
     for path in (torch.tensor([0., 4., 8., 0., 2.]), torch.randn(12, 3, generator=g), torch.randn(7, 2, 3, 4, generator=g, dtype=torch.float64), torch.ones(1, 5), 50 + torch.randn(41, 2, 1, 6, generator=g), torch.randn(2, 2, generator=g)):
         ask(f, path, expect=right, tol=1e-4, mistakes={
@@ -326,7 +352,8 @@ def averaged(f):
             'it begins one step too late': over(lambda t: min(t//2 + 1, t)),
             'it knows the future: at step `t`, only the weights up to there': lambda p: p[len(p)//2:].mean(0).expand_as(p),
             'only the mean at the end? At every step, please': lambda p: p[(len(p) - 1)//2:].mean(0),
-            'that is a sum, not a mean': lambda p: right(p)*(torch.arange(len(p)) - torch.arange(len(p))//2 + 1).reshape(-1, *[1]*(p.ndim - 1)),
+            'that is a sum, not a mean': lambda p: right(p)*count(p),
+            'how many are there from `t//2` to `t`, both included? It divides by another number': lambda p: right(p)*count(p)/(torch.arange(len(p)).reshape(count(p).shape)//2).clamp(1),
             'the middle of the numbers is the median; here it should be the mean': lambda p: torch.stack([p[t//2:t+1].median(0).values for t in range(len(p))])})
     return "at the book's rates, these means arrive sooner than the weights themselves do at the best of the notebook's constant rates"
 

@@ -107,7 +107,7 @@ class Adam(Optimizer):
 # %% ../nbs/06_optim.ipynb #dd8200fa
 def step_decay(step_size:int,    # steps between two drops
                gamma:float=0.1): # what the rate is multiplied by at each
-    "A schedule, step -> factor: `gamma` times less every `step_size` steps."
+    "A schedule, step -> factor: times `gamma` every `step_size` steps."
     return lambda t: gamma**(t//step_size)
 
 def _cos(a, b, pos): return b + (a - b)*(1 + math.cos(math.pi*pos))/2

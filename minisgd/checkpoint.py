@@ -44,6 +44,8 @@ def set_state(x, state):
         case ParamScheduler(): x.scheds = {
             k: partial(cos_cycle, *v) if v else x.scheds[k] for k, v in state.items()}
         case _: x.load_state_dict(state)
+
+# %% ../nbs/13_checkpoint.ipynb #78c1ae96
 @patch
 def state_dict(self:Learner):
     "The states of all its parts, by name."
@@ -63,6 +65,7 @@ def write_state(state, path):
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/13_checkpoint.ipynb #2fbb503d
 def read_state(path):
     "What `write_state` wrote to `path`, if every bit is as it was. Runs no code."
     blob = Path(path).read_bytes()
@@ -177,14 +180,16 @@ import builtins, dis, gc, sys
 from types import CodeType, FunctionType, ModuleType
 from torch.utils.data import DataLoader
 
+# %% ../nbs/13_checkpoint.ipynb #c86e0cc3
+def _globals(code): # that it names, or a function inside it
+    here = [i.argval for i in dis.get_instructions(code) if i.opname == 'LOAD_GLOBAL']
+    return sum((_globals(c) for c in code.co_consts if isinstance(c, CodeType)), here)
+
 # %% ../nbs/13_checkpoint.ipynb #27b37bab
 def _library(x): # is this function, class or module one of Python's, or installed?
     name = (getattr(x, '__module__', None) or x.__name__).partition('.')[0]
     file = getattr(sys.modules.get(name), '__file__', None) or ''
     return name in sys.stdlib_module_names | {'minisgd'} or '-packages' in file
-def _globals(code): # that it names, or a function inside it
-    here = [i.argval for i in dis.get_instructions(code) if i.opname == 'LOAD_GLOBAL']
-    return sum((_globals(c) for c in code.co_consts if isinstance(c, CodeType)), here)
 def _held(x): # what x refers to; of a function's globals, those that it names
     if isinstance(x, (type, ModuleType)) and _library(x): return []
     if not isinstance(x, FunctionType): return gc.get_referents(x)

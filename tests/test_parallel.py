@@ -3,6 +3,7 @@ import math, os, re, signal, subprocess, sys, tempfile, threading, time
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 import pytest, torch, torch.distributed as dist
 from torch import nn
 from torch.testing import assert_close
@@ -89,6 +90,8 @@ def test_a_shard_of_batches_deals_each_batch(p):
     for _ in range(2):
         for batch, *hands in zip(whole, *shards, strict=True): assert sorted(sum(hands, [])) == sorted(batch)
     assert len(shards[0]) == len(whole)
+    seeded_by = lambda seed, epoch: [(s := Shard(BatchSampler(Sampler(range(49), shuffle=True), 9), 1, p, seed=seed)).set_epoch(epoch), *s]
+    assert seeded_by(2, 1) == seeded_by(3, 0) == seeded_by(3, 0) != seeded_by(3, 1)
 
 
 def test_more_processes_than_rows_are_refused():
@@ -364,7 +367,7 @@ def test_however_processes_are_started(start, monkeypatch):
 
 
 def test_torchrun_restarts_to_the_same_digits(tmp_path):
-    epochs, batch, die = 3, 250, 100    # of 3*37 steps; an epoch's last batch has 50 rows
+    epochs, batch, die = 3, 250, 30    # of 3*37 steps; an epoch's last batch has 50 rows
     values, weights, steps, _ = launch(train_mnist, 1, epochs, 9050, batch)[0]
     expected = launch(train_mnist, 3, epochs, 9050, batch)
     assert len({e[1] for e in expected}) == 1 and expected[0][1] != weights and steps == 3*37
@@ -374,8 +377,28 @@ def test_torchrun_restarts_to_the_same_digits(tmp_path):
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0 and 'exitcode: -9' in run.stderr, run.stderr
     assert run.stdout.split()[-1] == expected[0][1]
-    assert run.stdout.startswith('17 steps, '), 'of 111, 37*2 + 20 were in the file'
+    assert run.stdout.startswith('91 steps, '), 'of 111, 20 were in the file; and nobody dies twice'
     assert {p.name for p in tmp_path.iterdir()} == {'fit', 'log'}
+
+
+def test_a_rate_is_of_rows(monkeypatch):
+    ticks = iter((3., 5.))
+    monkeypatch.setattr(parallel, 'time', SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert train_mnist(3, 1010, 100)[2:] == (33, 3*1010/2)
+
+
+def timed():
+    "Of 21 calls, the first takes 100 seconds and the others 1 to 20; and the rows that each of 42 steps exchanges."
+    ticks, rows = iter([t for seconds in (100, *range(20, 0, -1)) for t in (0, seconds)]), []
+    parallel.time, clock = SimpleNamespace(perf_counter=lambda: next(ticks)), parallel.time
+    try: quarter = parallel.seconds_of(lambda: None)
+    finally: parallel.time = clock
+    parallel.step_seconds(Linear(784, 10), [8, 10], lambda params, n: rows.append(n))
+    return quarter, rows
+
+
+def test_seconds_are_of_the_fastest_quarter_and_a_step_exchanges_its_rows():
+    assert launch(timed, 2) == [(6, [4]*21 + [5]*21)]*2
 
 
 def test_the_program_prints_rows_per_second():

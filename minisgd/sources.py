@@ -66,9 +66,8 @@ def data_dir()->Path: # need not exist yet
 
 # %% ../nbs/a_sources.ipynb #0389d208
 def _pooch():
-    with warnings.catch_warnings(): # tqdm would warn that Jupyter has no widgets
-        warnings.simplefilter('ignore')
-        import pooch
+    # ignored: that Jupyter has no widgets for progress bars
+    with warnings.catch_warnings(action='ignore'): import pooch
     pooch.get_logger().setLevel('WARNING')
     return pooch
 

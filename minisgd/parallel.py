@@ -153,7 +153,7 @@ def same_everywhere(x, what):
     for rank, other in enumerate(found := gather(x)):
         need(other == found[0], f'rank {rank} has another {what} than rank 0')
 def checksum(model):
-    "16 letters that change with any name, shape or bit of the model."
+    "16 characters that change with any name, shape or bit of the model."
     bits = [f'{name} {t.shape} {t.dtype}'.encode() + t.cpu().numpy().tobytes()
             for name, t in model.state_dict().items()]
     return hashlib.sha256(b''.join(bits)).hexdigest()[:16]

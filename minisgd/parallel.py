@@ -12,6 +12,8 @@ import hashlib, math, os, pickle, signal, tempfile, threading, time, traceback
 import multiprocessing as mp, torch, torch.distributed as dist
 from functools import partial
 from multiprocessing.connection import wait
+from multiprocessing.util import get_temp_dir
+from shutil import rmtree
 from fastcore.basics import noop
 from fastcore.script import call_parse
 from .sources import need
@@ -40,9 +42,11 @@ def _call(rank, p, folder, job):
     dist.barrier() # nobody leaves before all have come so far
     dist.destroy_process_group()
     return answer
-def _work(pipe):
+def _work(pipe, files):
+    if os.name == 'posix': os.setsid() # who kills our parent's group spares us
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for our parent;
-    end = lambda: (mp.parent_process().join(), os._exit(1)) # its end is ours
+    def end(): # its end is ours; it may have been killed, and its files be left
+        mp.parent_process().join(); rmtree(files, True); os._exit(1)
     threading.Thread(target=end, daemon=True).start()
     while True:
         job = pipe.recv()
@@ -56,12 +60,13 @@ def launch(f, p:int, *args)->list: # a function of a module, how many, arguments
     need(p > 0, f'{p} processes')
     need(not dist.is_initialized(), 'a rank starts no others')
     job, start, answers = pickle.dumps((f, args)), mp.get_context(START), [None]*p
+    files = get_temp_dir() # where multiprocessing has its own
     start.set_forkserver_preload(['minisgd.checkpoint']) # imported once for all
     with _busy, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
             while len(_crew) < p:
                 pipe, theirs = start.Pipe()
-                process = start.Process(target=_work, args=[theirs], daemon=True)
+                process = start.Process(target=_work, args=[theirs, files], daemon=True)
                 process.start(); theirs.close()
                 _crew.append((process, pipe))
             todo = {pipe: rank for rank, (_, pipe) in enumerate(_crew[:p])}

@@ -319,13 +319,10 @@ def test_threads_wait_for_each_other_and_a_rank_is_refused():
     with pytest.raises(RuntimeError, match='a rank starts no others'): launch(nested, 2)
 
 
-def remaining(group):
-    "Processes of a process group that still run."
+def running(pid):
     import psutil
-    def alive(q):
-        try: return os.getpgid(q.pid) == group and q.status() != 'zombie'
-        except (psutil.NoSuchProcess, ProcessLookupError): return False
-    return [q for q in psutil.process_iter() if alive(q)]
+    try: return psutil.Process(pid).status() != 'zombie'
+    except psutil.NoSuchProcess: return False
 
 
 @pytest.mark.parametrize('how', (signal.SIGINT, signal.SIGKILL))
@@ -339,11 +336,11 @@ def test_an_interrupted_launch_leaves_no_process(how, start, tmp_path):
     os.kill(parent.pid, how)
     _, error = parent.communicate(timeout=60)
     assert parent.returncode != 0 and ('KeyboardInterrupt' in error or how == signal.SIGKILL)
-    wait_for(lambda: not remaining(parent.pid))
+    wait_for(lambda: not any(running(int(p.name)) for p in tmp_path.iterdir()))
 
 
 def announce(folder):
-    Path(folder, str(dist.get_rank())).touch()
+    Path(folder, str(os.getpid())).touch()
     time.sleep(600)
 
 

@@ -166,7 +166,8 @@ def test_notebook(lab, path):
         assert not [line for line in page.evaluate(SEEN) if 'default_exp' in line]
         page.click('.lm-MenuBar-itemLabel:text-is("Run")')
         page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        page.wait_for_function('() => [...document.querySelectorAll(".jp-InputPrompt")].some(e => /\\d|\\*/.test(e.textContent))')
+        with suppress(playwright.TimeoutError):  # the prompts may be out of sight; `unrun` below sees what was not begun
+            page.wait_for_function('() => [...document.querySelectorAll(".jp-InputPrompt")].some(e => /\\d|\\*/.test(e.textContent))', timeout=10_000)
         lab.idle(page, IDLE)
         page.screenshot(path=SHOTS/f'{path.stem}.png')
         ran = lab.save(page, name)

@@ -26,13 +26,13 @@ claim = re.compile(rf'{number}|\b(?:{spelled}|{comparative})s?\b', re.I | re.X)
 skipped = 'Your turn', 'Read more'
 
 
-def pages(): return [*sorted((ROOT/'nbs').glob('[0-9a]*.ipynb')), ROOT/'nbs/index.ipynb', ROOT/'README.md']
+def pages(): return [*sorted((ROOT/'nbs').glob('[0-9a]*.ipynb')), ROOT/'nbs/index.ipynb', ROOT/'README.md', ROOT/'CONTRIBUTING.md']
 
 
 def cells(path):
     text = path.read_text(encoding='utf-8')
     if path.suffix == '.ipynb': return json.loads(text)['cells']
-    text = re.sub(r'<!-- notebooks.*?<!-- end -->', '', text, flags=re.S)  # copied from the notebooks
+    text = re.sub(r'<!-- \w+: written by.*?<!-- end -->', '', text, flags=re.S)  # copied from the notebooks
     return [{'cell_type': 'markdown', 'source': text}]
 
 

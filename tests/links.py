@@ -1,4 +1,4 @@
-"Asks every address outside that the README and the notebooks name. `python tests/links.py` says which don't answer, and fails if there are any."
+"Asks every address outside that README, CONTRIBUTING and the notebooks name. `python tests/links.py` says which don't answer, and fails if there are any."
 import json, re, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +11,7 @@ CLOSED = 401, 403, 405, 418, 429, 503    # there, but not for a program
 
 def texts():
     "(name, text) of each page that people read."
-    yield 'README.md', (ROOT/'README.md').read_text(encoding='utf-8')
+    for name in ('README.md', 'CONTRIBUTING.md'): yield name, (ROOT/name).read_text(encoding='utf-8')
     for path in sorted((ROOT/'nbs').glob('**/*.ipynb')):
         cells = json.loads(path.read_text(encoding='utf-8'))['cells']
         yield path.relative_to(ROOT).as_posix(), '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')

@@ -96,6 +96,7 @@ class Lab:
             self.idle(page, 60)
             yield page
             pop_ups = page.locator('.jp-Dialog:visible, .Toastify__toast:visible').all_inner_texts()
+            if pop_ups: page.screenshot(path=SHOTS/'pop-up.png')
             assert not pop_ups, f'in front of the notebook: {pop_ups}'
         for session in self.api('sessions') or []: self.api(f'sessions/{session["id"]}', 'DELETE')
 
@@ -163,7 +164,7 @@ def test_notebook(lab, path):
     name = f'nbs/{path.name}'
     stored = lab.read(name)
     with lab.open(name) as page:
-        assert not [line for line in page.evaluate(SEEN) if 'default_exp' in line]
+        assert not [line for line in page.evaluate(SEEN) if line.startswith('#| default_exp')]
         page.click('.lm-MenuBar-itemLabel:text-is("Run")')
         page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
         with suppress(playwright.TimeoutError):  # the prompts may be out of sight; `unrun` below sees what was not begun

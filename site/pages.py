@@ -142,14 +142,12 @@ def toctree(entries, *options):
 
 
 def front(nb):
-    "The index gets what a visitor needs at once: a picture, one sentence, a way in. And the table of contents."
-    picture = re.search(r'!\[([^\]]*)\]\(nbs/([^)]*)\)', (ROOT/'README.md').read_text(encoding='utf-8'))
+    "The index gets what a visitor needs at once: one sentence, and a way in. And the table of contents."
     begin = lessons()[0]
     nb['cells'][1] = markdown(f'''A course on stochastic gradient descent, and on the code that trains networks by it: {len(lessons())} notebooks, with exercises that check themselves. What you write becomes a small library.
 
 <p class="buttons"><a class="begin" href="{begin.stem}.html">Begin with {heading(begin)}</a> <a href="{COLAB}/nbs/{begin.name}">Open it in Colab</a>
 <a href="{CFG['git_url']}">Get the project</a></p>''')
-    nb['cells'].insert(2, markdown(f'![{picture[1]}]({picture[2]})'))
     starts = [*PARTS, 'zz']
     for part, end in zip(starts, starts[1:]):
         nb['cells'].append(markdown(toctree([p.stem for p in lessons() if part <= p.stem < end], f':caption: {PARTS[part]}')))

@@ -26,24 +26,27 @@ def log_softmax(x:Tensor  # (..., c) scores
     x = x - x.detach().amax(-1, keepdim=True)
     return x - logsumexp(x, keepdim=True)
 
+# %% ../nbs/03_losses.ipynb #da5dcedb
+def need_classes(labels, scores):
+    "Refuse `labels` that aren't one class for each row of `scores`."
+    n, c = scores.shape
+    need(labels.shape == (n,) and 0 <= labels.min() and labels.max() < c,
+         f"the labels must be {n} classes from 0 to {c-1}, one for each row")
+
 # %% ../nbs/03_losses.ipynb #0ff6df53
 def nll_loss(log_probs:Tensor, # (n, c) log-probabilities
              target:Tensor     # (n,) the class of each row, 0 to c-1; ValueError if not
             )->Tensor:         # 0-d
     "Mean of the negative log-probability of each row's target."
-    n, c = log_probs.shape
-    need(target.shape == (n,) and 0 <= target.min() and target.max() < c,
-         f"target must hold {n} classes from 0 to {c-1}, one for each row")
-    return -log_probs[torch.arange(n), target].mean()
+    need_classes(target, log_probs)
+    return -log_probs[torch.arange(len(target)), target].mean()
 
 # %% ../nbs/03_losses.ipynb #72f2d059
 def cross_entropy(x:Tensor,     # (n, c) scores, one row for each example
                   target:Tensor # (n,) class of each row, 0 to c-1; ValueError if not
                  )->Tensor:     # 0-d, in nats
     "Mean cross-entropy of the target classes and the softmax of `x`."
-    n, c = x.shape
-    need(target.shape == (n,) and 0 <= target.min() and target.max() < c,
-         f"target must hold {n} classes from 0 to {c-1}, one for each row")
+    need_classes(target, x)
     return F.cross_entropy(x, target)    # nll_loss(log_softmax(x), target)
 
 # %% ../nbs/03_losses.ipynb #94f0633e
@@ -51,8 +54,6 @@ def accuracy(out:Tensor, # (n, c) scores, one row for each example
              yb:Tensor   # (n,) the class of each row, 0 to c-1; ValueError if not
             )->Tensor:   # 0-d: the share of rows that are right, 0 to 1; nan is wrong
     "Share of rows of `out` whose largest score is at the class in `yb`."
-    n, c = out.shape
-    need(yb.shape == (n,) and 0 <= yb.min() and yb.max() < c,
-         f"yb must hold {n} classes from 0 to {c-1}, one for each row")
+    need_classes(yb, out)
     best, pred = out.max(dim=1)
     return ((pred == yb) & ~best.isnan()).float().mean()

@@ -77,6 +77,7 @@ def mnist_loss(pred:Tensor,   # (n, 1) raw scores, before the sigmoid
     p = pred.sigmoid()
     return torch.where(target==1, 1-p, p).mean()
 
+# %% ../nbs/02_minibatch.ipynb #135e47f4
 def batch_accuracy(pred:Tensor,   # (n, 1) raw scores, above 0 for class 1
                    target:Tensor  # (n, 1) of 0 and 1
                   )->Tensor:      # share of right answers, a 0-d tensor

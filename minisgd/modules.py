@@ -18,19 +18,23 @@ class Module:
         vars(self).update(training=True, _parameters={}, _modules={}, _buffers={})
         return self
     def __init__(self): pass    # takes nothing and does nothing: call it or don't
-    def __setattr__(self, name, val):
-        par, mod = isinstance(val, nn.Parameter), isinstance(val, (Module, nn.Module))
-        if par: self._modules.pop(name, None)
-        for fits, register in (par, self._parameters), (mod, self._modules):
-            if fits or name in register:
-                need(fits or val is None, f'{name} cannot be a {type(val)}', TypeError)
-                vars(self).pop(name, None)
-                return register.update({name: val})
-        super().__setattr__(name, val)
     def __getattr__(self, name):
         try: return (self._parameters | self._modules)[name]
         except KeyError: raise AttributeError(f'no attribute {name!r}') from None
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
+
+# %% ../nbs/04_modules.ipynb #a71ae7b1
+@patch
+def __setattr__(self:Module, name, val):
+    par, mod = isinstance(val, nn.Parameter), isinstance(val, (Module, nn.Module))
+    if par: self._modules.pop(name, None)    # a parameter may take over a module's name
+    for fits, register in (par, self._parameters), (mod, self._modules):
+        if fits or name in register:
+            need(fits or val is None, f'{name} cannot be a {type(val)}', TypeError)
+            vars(self).pop(name, None)
+            register[name] = val
+            return
+    object.__setattr__(self, name, val)
 
 # %% ../nbs/04_modules.ipynb #07007291
 def walk(module, prefix=''):
@@ -103,6 +107,8 @@ class Linear(Module):
         self.bias = nn.init.uniform_(self.bias, -bound, bound) if bias else None
     def forward(self, input): return nn.functional.linear(input, self.weight, self.bias)
     extra_repr = nn.Linear.extra_repr
+
+# %% ../nbs/04_modules.ipynb #92fc4ac1
 class ReLU(Module):       # the positive part of each number: max(0, x)
     def forward(self, input): return torch.relu(input)
 class Sigmoid(Module):    # each number squeezed between 0 and 1: 1/(1+exp(-x))

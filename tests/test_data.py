@@ -17,6 +17,7 @@ def test_line_has_a_generator_of_its_own():
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(5)
     torch.testing.assert_close(data.line(100, torch.tensor([3, 2]), 1., 42), first, rtol=0, atol=0)
+    assert not torch.equal(data.line(seed=43)[0], first[0])
 
 @pytest.mark.parametrize('n', [2.5, torch.tensor(2.7), '3'])
 def test_a_part_of_a_point_is_refused(n):

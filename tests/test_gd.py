@@ -57,6 +57,14 @@ def test_gd_counts():
     assert gd(lambda w: w**2, w, lr=0.25, steps=0) == [.015625] and w.item() == .125
 
 
+def test_gd_moves_a_list_as_it_moves_a_tensor():
+    x, y = line()
+    w, pair = torch.tensor([-1., 1.]), [torch.tensor(-1.), torch.tensor(1.)]
+    history = gd(lambda w: mse(x@w, y), w, lr=0.1, steps=100)
+    assert gd(lambda p: mse(p[0]*x[:,0] + p[1], y), pair, lr=0.1, steps=100) == pytest.approx(history)
+    torch.testing.assert_close(torch.stack(pair), w)
+
+
 def test_gd_forgets_old_gradients():
     w = torch.tensor(1., requires_grad=True)
     w.grad = torch.tensor(100.)

@@ -23,13 +23,14 @@ def packages():
     found = ', '.join(map(' '.join, have.items()))
     return not old, found, 'pip install ' + ' '.join(old)
 
-# %% ../nbs/c_doctor.ipynb #d6383976
+# %% ../nbs/c_doctor.ipynb #08592edc
 def data():
     from minisgd.sources import origin
     note = dict(builtin='a stand-in, made here', download='to be downloaded')
     found = {name: origin(name) for name in ('airfoil', 'mnist')}
     return True, '; '.join(f'{n}: {note.get(o, o)}' for n, o in found.items()), ''
 
+# %% ../nbs/c_doctor.ipynb #332ebafd
 def threads():
     import torch
     mine, cores = torch.get_num_threads(), os.cpu_count()

@@ -18,7 +18,7 @@ def refuse(is_so, # whether the answer has this mistake
     "Stop the check with these `words`."
     if is_so: raise Wrong(words)
 
-# %% ../nbs/b_exercises.ipynb #990a9ebd
+# %% ../nbs/b_exercises.ipynb #c7d5baa1
 class Checks:
     "The checks of one sheet of exercises. Call it with an answer."
     def __init__(self): self.by_name = {}
@@ -42,6 +42,7 @@ def _verdict(name, check, answer):
         return f'✗ {name} stopped with {type(e).__name__}: {e}{_line(e)}'
     return f'✓ {name}' + (f': {remark}' if remark else '')
 
+# %% ../nbs/b_exercises.ipynb #def69cbd
 def _line(error): # the last line of the learner's that was on the way to the error
     trace, line = error.__traceback__, ''
     while trace:
@@ -73,7 +74,7 @@ def alike(a, b,    # numbers, tensors, arrays, strings, None, or lists and dicts
     except (TypeError, ValueError): return False # not a number at all
     return a.shape == b.shape and np.allclose(a, b, rtol=tol, atol=tol, equal_nan=True)
 
-# %% ../nbs/b_exercises.ipynb #65d14f77
+# %% ../nbs/b_exercises.ipynb #26ccb8f4
 def brief(value)->str: # at most about a hundred characters
     "A value as you'd write it on a blackboard."
     if callable(value) and hasattr(value, '__name__'): return value.__name__
@@ -88,6 +89,7 @@ def brief(value)->str: # at most about a hundred characters
     else: text = ' '.join(repr(value).split())
     return text if len(text) <= 100 else f'{text[:90]} …'
 
+# %% ../nbs/b_exercises.ipynb #3b242e94
 def ask(f, *args,    # the answer, and what to call it with; it gets copies
         expect,      # the right result, or a function of the same arguments
         mistakes={}, # wrong results, or functions as `expect`, by the words for them

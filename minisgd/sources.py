@@ -5,16 +5,8 @@
 # %% auto #0
 __all__ = ['AIRFOIL', 'need', 'data_dir', 'NotAvailable', 'origin', 'airfoil_raw', 'mnist_raw']
 
-# %% ../nbs/a_sources.ipynb #851fbf8e
-def need(ok,              # what must be true
-         message:str,     # what to say if it is not
-         error=ValueError # the kind of error
-        ):
-    "Raise `error` with `message` unless `ok`."
-    if not ok: raise error(message)
-
-# %% ../nbs/a_sources.ipynb #f4c9b1e2
-import atexit, gzip, hashlib, io, math, os, sys, tempfile, warnings
+# %% ../nbs/a_sources.ipynb #da0987bf
+import atexit, gzip, hashlib, io, os, sys, tempfile, warnings
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +30,14 @@ _mnist = ['https://ossci-datasets.s3.amazonaws.com/',
           'https://storage.googleapis.com/cvdf-datasets/']
 FILES = {file: (sha, _mnist if 'mnist' in file else _airfoil) # servers to ask in turn
          for sha, file in zip(_sums[::2], _sums[1::2])}
+
+# %% ../nbs/a_sources.ipynb #851fbf8e
+def need(ok,              # what must be true
+         message:str,     # what to say if it is not
+         error=ValueError # the kind of error
+        ):
+    "Raise `error` with `message` unless `ok`."
+    if not ok: raise error(message)
 
 # %% ../nbs/a_sources.ipynb #5d326d83
 def sha256(data):
@@ -71,7 +71,7 @@ def _pooch():
     pooch.get_logger().setLevel('WARNING')
     return pooch
 
-# %% ../nbs/a_sources.ipynb #465472ad
+# %% ../nbs/a_sources.ipynb #a6d4e0e8
 def _from_folder(file):
     "The verified bytes of `file` in `$MINISGD_DATA`."
     path = data_dir().absolute()/file
@@ -116,72 +116,58 @@ def _retrieve(url, file, folder):
         path = pooch.retrieve(url, f'sha256:{sha}', file, folder, downloader=get)
     return verified(path, sha)
 
-# %% ../nbs/a_sources.ipynb #76d9a89d
+# %% ../nbs/a_sources.ipynb #a8cf2972
 class NotAvailable(OSError):
     "The real data cannot be had. The message says what was tried and what to do."
 
-def _why(e):
-    "An error of a download in a few words."
-    if isinstance(e, ValueError): return 'not the promised bytes'
-    r = getattr(e, 'response', None)
-    if r is not None: return f'{r.status_code} {r.reason}'
-    return e.strerror or type(e).__name__
-
-# %% ../nbs/a_sources.ipynb #fd0f7a2f
-_failed = {} # file: the message
+# %% ../nbs/a_sources.ipynb #0fa9e0c9
+_failed = {} # file: what its servers answered
 
 def _offline(): return os.environ.get('MINISGD_OFFLINE', '0') not in ('', '0')
 
 def _download(file, again):
     "The verified bytes of `file` from a server; after a failure only if `again`."
-    lost = f'there is no {file} in {_cache()}'
-    yours = 'set MINISGD_DATA to a folder that has the file.'
-    need(not _offline(), f'{lost}, and MINISGD_OFFLINE forbids a download. '
-         f'Unset it, or {yours}', NotAvailable)
-    tried = []
-    for server in FILES[file][1] if again or file not in _failed else []:
-        try: return _retrieve(server + file, file, _writable(_cache()))
-        except (OSError, ValueError) as e: tried.append(f'{server}{file}: {_why(e)}')
-    if tried: _failed[file] = (f"{lost}, and no server gave it ({'; '.join(tried)}). "
-                               f'Check the network, or {yours}')
-    raise NotAvailable(_failed[file])
+    if _offline(): why = 'MINISGD_OFFLINE forbids a download. Unset it'
+    elif file in _failed and not again: why = _failed[file]
+    else:
+        tried = []
+        for server in FILES[file][1]:
+            try: return _retrieve(server + file, file, _writable(_cache()))
+            except (OSError, ValueError) as e:
+                what = str(e).split(':')[0]  # such as: 404 Client Error
+                tried.append(f'{server}{file}: {type(e).__name__}, {what}')
+        why = f"no server gave it ({'; '.join(tried)}). Check the network"
+        _failed[file] = why
+    raise NotAvailable(f'there is no {file} in {_cache()}, and {why}, '
+                       'or set MINISGD_DATA to a folder that has the file.')
 
-# %% ../nbs/a_sources.ipynb #5f5608c0
+# %% ../nbs/a_sources.ipynb #732e5aa5
 _parts = dict(airfoil='airfoil', mnist='train', mnist_test='t10k')
 SETS = {name: [file for file in FILES if part in file] # the files of each data set
         for name, part in _parts.items()}
 
-def _check(source):
-    need(source in ('auto', 'real', 'builtin'),
-         f"source={source!r} must be 'auto', 'real' or 'builtin'")
-
-# %% ../nbs/a_sources.ipynb #278ace2e
+# %% ../nbs/a_sources.ipynb #3dbc8142
 def _fetch(name, source):
     "The verified bytes of each file of data set `name`, or None for its stand-in."
-    _check(source)
+    need(source in ('auto', 'real', 'builtin'),
+         f"source={source!r} must be 'auto', 'real' or 'builtin'")
     if source == 'builtin': return None
     if os.environ.get('MINISGD_DATA'): return [_from_folder(f) for f in SETS[name]]
     try:
         return [_from_cache(f) or _download(f, source == 'real') for f in SETS[name]]
     except NotAvailable as e:
         if source == 'real': raise
-        _announce(name, str(e))
+        _announce(f'{name} is the built-in stand-in: {e}')
 
-@lru_cache
-def _announce(name, why): _say(f'{name} is the built-in stand-in: {why}')
+_announce = lru_cache(_say)  # each thing only once
 
-# %% ../nbs/a_sources.ipynb #78ff01d8
-def origin(name:str,         # 'airfoil', 'mnist' or 'mnist_test'
-           source:str='auto' # 'auto', 'real' or 'builtin'
-          )->str:            # 'MINISGD_DATA', 'cache', 'download' or 'builtin'
+# %% ../nbs/a_sources.ipynb #3e17a140
+def origin(name:str # 'airfoil', 'mnist' or 'mnist_test'
+          )->str:   # 'MINISGD_DATA', 'cache', 'download' or 'builtin'
     "Where the data set `name` would come from now. Nothing is downloaded."
-    need(name in SETS, f'name={name!r} must be one of {", ".join(SETS)}')
-    _check(source)
-    if source == 'builtin': return source
-    if os.environ.get('MINISGD_DATA'): return _fetch(name, source) and 'MINISGD_DATA'
+    if os.environ.get('MINISGD_DATA'): return _fetch(name, 'real') and 'MINISGD_DATA'
     if all(_from_cache(f) for f in SETS[name]): return 'cache'
-    lost = _offline() or _failed.keys() & SETS[name]
-    return 'builtin' if lost and source == 'auto' else 'download'
+    return 'builtin' if _offline() or _failed.keys() & SETS[name] else 'download'
 
 # %% ../nbs/a_sources.ipynb #922060b1
 AIRFOIL = { # column: its unit, its mean and its standard deviation over the 1503 rows
@@ -228,17 +214,13 @@ def airfoil_raw(source:str='auto' # 'auto', 'real' or 'builtin'
     if data is None: return _airfoil_standin()
     return torch.from_numpy(np.loadtxt(io.BytesIO(data[0])))
 
-# %% ../nbs/a_sources.ipynb #cea7e859
+# %% ../nbs/a_sources.ipynb #97ed17c4
 def read_idx(data:bytes     # an IDX file of bytes, unpacked
             )->np.ndarray:  # uint8, of the shape that the file tells
     "The array in an IDX file."
-    need(data[:3] == b'\0\0\x08' and len(data) >= 4,
-         f'not an IDX file of bytes: it begins {data[:4]!r}, not 0, 0, 8, dimensions')
+    need(data[:3] == b'\0\0\x08', f'{data[:4]!r} begins no IDX file of bytes')
     start = 4 + 4*data[3]
     shape = [int.from_bytes(data[i:i+4], 'big') for i in range(4, start, 4)]
-    size = start + math.prod(shape)
-    need(len(data) == size,
-         f'IDX file of shape {shape} has {len(data):,} bytes, not {size:,}')
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 # %% ../nbs/a_sources.ipynb #81aa9111
@@ -253,25 +235,23 @@ def source_digits(seed=3):
     hand = torch.arange(len(x)) % 7   # dealt like cards: five of seven, one, one
     return [(x[i[which]], y[i[which]]) for which in (hand < 5, hand == 5, hand == 6)]
 
-# %% ../nbs/a_sources.ipynb #b3b923d7
-def _moved(x, turn, shift):
-    "Images (n,1,h,w) turned by radians (n,) and shifted by half widths (n,2)."
-    c, s, (dx, dy) = turn.cos(), turn.sin(), shift.T
-    turns = torch.stack([c, -s, dx, s, c, dy], 1).view(-1, 2, 3)
-    grid = F.affine_grid(turns, x.shape, align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
-
+# %% ../nbs/a_sources.ipynb #5f3f939c
 def grow(x, y, n, rng):
     "`n` images (n,784) and labels (n,), bytes, from fewer; `rng`: a `RandomState`."
     i = torch.from_numpy(rng.permutation(n) % len(x))
     turn = torch.from_numpy(rng.uniform(-10, 10, n)).float().deg2rad()
-    shift = torch.from_numpy(rng.uniform(-2, 2, (n,2))).float()/14
+    dx, dy = torch.from_numpy(rng.uniform(-2, 2, (n,2))).float().T/14  # of half a width
+    c, s = turn.cos(), turn.sin()
+    moves = torch.stack([c, -s, dx, s, c, dy], 1).view(n, 2, 3)
     large = F.pad(F.interpolate(x[:,None], size=20, mode='bicubic'), (4,4,4,4))
-    parts = zip(i.split(1000), turn.split(1000), shift.split(1000))
-    x = torch.cat([_moved(large[j], t, s) for j, t, s in parts])
+    def moved(x, move):
+        return F.grid_sample(x, F.affine_grid(move, x.shape, align_corners=False),
+                             align_corners=False)
+    parts = zip(i.split(1000), moves.split(1000))
+    x = torch.cat([moved(large[j], move) for j, move in parts])
     return (255*((x - .3)*1.5).clamp(0, 1)).round().byte().view(n, 784), y[i].byte()
 
-# %% ../nbs/a_sources.ipynb #2d6a5bec
+# %% ../nbs/a_sources.ipynb #b31f3756
 _SIZES = 50_000, 10_000, 10_000 # training, validation, test
 
 def _grow_all():
@@ -280,28 +260,28 @@ def _grow_all():
     x, y = zip(*[grow(*source, n, rng) for source, n in zip(source_digits(), _SIZES)])
     return torch.cat(x).numpy().tobytes() + torch.cat(y).numpy().tobytes()
 
+# %% ../nbs/a_sources.ipynb #a5efab6d
 def _keep(folder, stem, data):
     "Write `data` to `folder`/`stem`-hash, all or nothing; a full disk doesn't stop us."
-    path, part = folder/f'{stem}-{sha256(data)}', folder/f'part-{os.getpid()}'
+    part = folder/f'part-{os.getpid()}'
     try:
         part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as e: _say(f'could not keep {path} ({e.strerror})')
-    with suppress(OSError): part.unlink()
+        os.replace(part, folder/f'{stem}-{sha256(data)}')
+    except OSError as e: _say(f'could not keep a file in {folder} ({e.strerror})')
+    part.unlink(missing_ok=True)
 
-# %% ../nbs/a_sources.ipynb #b859608d
+# %% ../nbs/a_sources.ipynb #33d583b0
 def _mnist_standin():
     "Images (70000,784) and labels (70000,): from the cache if whole, or grown."
     folder, data = _writable(_cache()), None
-    stem = 'digits-1'  # another recipe, another number
-    for path in folder.glob(f'{stem}-*'):
+    for path in folder.glob('digits-1-*'):  # another recipe, another number
         try: data = verified(path, path.name[-64:])
         except (OSError, ValueError): path.unlink(missing_ok=True)
-    if data is None: _keep(folder, stem, data := _grow_all())
+    if data is None: _keep(folder, 'digits-1', data := _grow_all())
     x, y = np.split(np.frombuffer(data, np.uint8), [-sum(_SIZES)])
     return x.reshape(-1, 784), y
 
-# %% ../nbs/a_sources.ipynb #579e4808
+# %% ../nbs/a_sources.ipynb #4ef190ab
 def mnist_raw(name:str='mnist',  # 'mnist' (60,000 digits) or 'mnist_test' (10,000)
               source:str='auto'  # 'auto', 'real' or 'builtin'
              )->tuple[Tensor,Tensor]: # images (n,784), 0 to 255, and labels (n,): bytes
@@ -309,6 +289,6 @@ def mnist_raw(name:str='mnist',  # 'mnist' (60,000 digits) or 'mnist_test' (10,0
     files = _fetch(name, source)
     if files: x, y = [read_idx(gzip.decompress(f)) for f in files]
     else:
-        part = slice(60_000) if name == 'mnist' else slice(60_000, None)
-        x, y = [a[part] for a in _mnist_standin()]
+        part = dict(mnist=slice(60_000), mnist_test=slice(60_000, None))
+        x, y = [a[part[name]] for a in _mnist_standin()]
     return torch.tensor(x).view(-1, 784), torch.tensor(y)

@@ -9,6 +9,7 @@ __all__ = ['Sampler', 'BatchSampler', 'collate', 'Dataset', 'DataLoader']
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 import inspect, numpy as np, torch, torch.utils.data as peer
+from fastcore.basics import patch
 from .sources import need
 
 # %% ../nbs/05_dataloader.ipynb #5890c8ee
@@ -110,11 +111,16 @@ class DataLoader:
         make = peer.default_convert if batch_sampler is None else collate
         self.generator, self.collate_fn = generator, collate_fn or make
     def __len__(self): return len(self.order)
-    def __iter__(self):
-        batches = map(self._batch, self.order) # before: some orders draw right here
-        _seed(self.generator) # PyTorch's loader draws a number for workers
-        return batches
-    def _batch(self, idxs): # without a batch size, idxs is a single index
-        if self.batch_sampler is None: return self.collate_fn(self.dataset[idxs])
-        read = self.collate_fn is collate and getattr(self.dataset, 'read_batch', None)
-        return read(idxs) if read else self.collate_fn([self.dataset[i] for i in idxs])
+
+# %% ../nbs/05_dataloader.ipynb #77d6cecb
+@patch
+def __iter__(self:DataLoader):
+    batches = map(self._batch, self.order) # before: some orders draw right here
+    _seed(self.generator) # PyTorch's loader draws a number for workers
+    return batches
+
+@patch
+def _batch(self:DataLoader, idxs): # without a batch size, idxs is a single index
+    if self.batch_sampler is None: return self.collate_fn(self.dataset[idxs])
+    read = self.collate_fn is collate and getattr(self.dataset, 'read_batch', None)
+    return read(idxs) if read else self.collate_fn([self.dataset[i] for i in idxs])

@@ -36,7 +36,6 @@ class Learner:
     "A model, its data, and the loop. Callbacks do the rest."
     default_cbs, logger, bar = (), print, True # classes; gets each row; shown?
     opt = functools.cached_property(lambda o: o.opt_func(o.model.parameters(), lr=o.lr))
-    recorder = property(lambda o: next(cb for cb in o.cbs if isinstance(cb, Recorder)))
     def __init__(self, dls, model, loss_func, # loaders, a module, its mean loss
                  opt_func=SGD, lr=1e-3, metrics=None, cbs=None): # one or several
         self.dls = dls if hasattr(dls, 'train') else DataLoaders(*dls)
@@ -49,48 +48,53 @@ class Learner:
     def remove_cb(self, cb): self.cbs = [c for c in self.cbs if cb not in (c, type(c))]
     def __call__(self, event):
         for cb in self.cbs: getattr(cb, event, noop)()
-    def no_bar(self): return unittest.mock.patch.object(self, 'bar', False)
-    def no_logging(self): return unittest.mock.patch.object(self, 'logger', noop)
-    def one_batch(self):
-        self('before_batch')
-        self.pred = self.model(*self.xb);               self('after_pred')
-        self.loss = self.loss_func(self.pred, self.yb); self('after_loss')
-        if self.training:
-            self.loss.backward();                       self('before_step')
-            self.opt.step();                            self('after_step')
-            self.opt.zero_grad()
-            self.pct_train = (self.epoch + (self.iter+1)/self.n_iter)/self.n_epoch
-        self('after_batch')
-    def all_batches(self, dl, training=False):
-        need(dl is not None, "this learner has no validation loader")
-        self.dl, self.n_iter, self.iter = dl, operator.length_hint(dl) or math.inf, 0
-        self.training, self.now = training, 'train' if training else 'validate'
-        self.model.train(training);                     self(f'before_{self.now}')
-        with torch.set_grad_enabled(training):
-            for self.iter, (*self.xb, self.yb) in enumerate(dl): self.one_batch()
-        self(f'after_{self.now}')
-    def fit(self, n_epoch, lr=None, wd=None, cbs=None, start_epoch=0):
-        "Train for `n_epoch` epochs at the rate `lr`, with weight decay `wd`."
-        lr = self.lr if lr is None else lr # None: the optimizer's own rates
-        wd = {} if wd is None else {'weight_decay': wd}
-        for g in self.opt.param_groups: g.update(wd, lr=g['lr'] if lr is None else lr)
-        self.n_epoch, self.epoch, self.iter, self.now = n_epoch, start_epoch, 0, 'train'
-        self.opt.zero_grad(); self.pct_train = start_epoch/max(n_epoch, 1)
-        with unittest.mock.patch.object(self, 'cbs', self.cbs): # behind it, as before
-            for cb in listify(cbs): self.add_cb(cb)
-            try:
-                self('before_fit')
-                for self.epoch in range(start_epoch, n_epoch):
-                    self.iter, self.now, self.pct_train = 0, 'train', self.epoch/n_epoch
-                    self('before_epoch')
-                    self.all_batches(self.dls.train, training=True)
-                    if self.dls.valid is not None: self.all_batches(self.dls.valid)
-                    self('after_epoch')
-            except CancelFitException: pass
-            except BaseException as e:
-                e.add_note(f"Ended in epoch {self.epoch}, {self.now} batch {self.iter}")
-                raise
-            finally: self('after_fit')
+
+# %% ../nbs/07_learner.ipynb #3737d66c
+@patch
+def one_batch(self:Learner):
+    self('before_batch')
+    self.pred = self.model(*self.xb);               self('after_pred')
+    self.loss = self.loss_func(self.pred, self.yb); self('after_loss')
+    if self.training:
+        self.loss.backward();                       self('before_step')
+        self.opt.step();                            self('after_step')
+        self.opt.zero_grad()
+        self.pct_train = (self.epoch + (self.iter+1)/self.n_iter)/self.n_epoch
+    self('after_batch')
+@patch
+def all_batches(self:Learner, dl, training=False):
+    need(dl is not None, "this learner has no validation loader")
+    self.dl, self.n_iter, self.iter = dl, operator.length_hint(dl) or math.inf, 0
+    self.training, self.now = training, 'train' if training else 'validate'
+    self.model.train(training);                     self(f'before_{self.now}')
+    with torch.set_grad_enabled(training):
+        for self.iter, (*self.xb, self.yb) in enumerate(dl): self.one_batch()
+    self(f'after_{self.now}')
+
+# %% ../nbs/07_learner.ipynb #d30f9ec9
+@patch
+def fit(self:Learner, n_epoch, lr=None, wd=None, cbs=None, start_epoch=0):
+    "Train for `n_epoch` epochs at the rate `lr`, with weight decay `wd`."
+    lr = self.lr if lr is None else lr # None: the optimizer's own rates
+    wd = {} if wd is None else {'weight_decay': wd}
+    for g in self.opt.param_groups: g.update(wd, lr=g['lr'] if lr is None else lr)
+    self.n_epoch, self.epoch, self.iter, self.now = n_epoch, start_epoch, 0, 'train'
+    self.opt.zero_grad(); self.pct_train = start_epoch/max(n_epoch, 1)
+    with unittest.mock.patch.object(self, 'cbs', self.cbs): # behind it, as before
+        for cb in listify(cbs): self.add_cb(cb)
+        try:
+            self('before_fit')
+            for self.epoch in range(start_epoch, n_epoch):
+                self.iter, self.now, self.pct_train = 0, 'train', self.epoch/n_epoch
+                self('before_epoch')
+                self.all_batches(self.dls.train, training=True)
+                if self.dls.valid is not None: self.all_batches(self.dls.valid)
+                self('after_epoch')
+        except CancelFitException: pass
+        except BaseException as e:
+            e.add_note(f"Ended in epoch {self.epoch}, {self.now} batch {self.iter}")
+            raise
+        finally: self('after_fit')
 
 # %% ../nbs/07_learner.ipynb #6a5bd860
 class Recorder(Callback):
@@ -117,8 +121,12 @@ class Recorder(Callback):
         self.learn.row = self.learn.row | dict(zip(self.names, record))
     def after_epoch(self):
         self.values += [[*self.learn.row.values()]]; self.iters += [len(self.lrs)]
+Learner.recorder = property(lambda o: next(c for c in o.cbs if isinstance(c, Recorder)))
+
+# %% ../nbs/07_learner.ipynb #75dad530
 def _draw(x, losses, dots, xlabel, xscale='linear'):
-    import matplotlib.pyplot as plt; plt.plot(x, losses, 'C3', *dots, 'C4o')
+    import matplotlib.pyplot as plt
+    plt.plot(x, losses, 'C3', *dots, 'C4o')
     plt.gca().set(xlabel=xlabel, xscale=xscale, ylabel='mean loss'); plt.show()
 @patch
 def plot_loss(self:Learner):
@@ -141,6 +149,10 @@ class ProgressCallback(Callback):
         row = [f'{name} {value:.4f}' for name, value in self.learn.row.items()]
         self.learn.logger('  '.join([f'epoch {self.learn.epoch}', *row]))
     def after_fit(self): self.show({}, raw=True)
+@patch
+def no_bar(self:Learner): return unittest.mock.patch.object(self, 'bar', False)
+@patch
+def no_logging(self:Learner): return unittest.mock.patch.object(self, 'logger', noop)
 
 # %% ../nbs/07_learner.ipynb #18ea39af
 class NanGuard(Callback):
@@ -157,6 +169,8 @@ class NanGuard(Callback):
         if all(map(math.isfinite, numbers)): return
         for part, state in zip(self.parts, self.start): part.load_state_dict(state)
         raise FloatingPointError("nan or inf: back at the start of the epoch")
+
+# %% ../nbs/07_learner.ipynb #ae815132
 class ToDevice(Callback):
     "Moves each batch to where the model is."
     def before_batch(self):
@@ -227,6 +241,8 @@ def get_preds(self:Learner, ds_idx=1, dl=None):
         dl = DataLoader(ds, 64, collate_fn=dl.collate_fn if dl.batch_sampler else None)
     with unittest.mock.patch.object(self, 'cbs', self.cbs + [cb]): self.all_batches(dl)
     return tuple(torch.cat(parts) for parts in zip(*batches))
+
+# %% ../nbs/07_learner.ipynb #88a33496
 @patch
 def save(self:Learner, file, with_opt=True):
     "Write weights and optimizer to `file`.pth: all, or nothing."
@@ -239,6 +255,8 @@ def load(self:Learner, file, with_opt=True):
     copy.deepcopy(self.model).load_state_dict(model) # raises before a change
     if with_opt and opt: self.opt.load_state_dict(opt)
     self.model.load_state_dict(model)
+
+# %% ../nbs/07_learner.ipynb #ec9b6f6d
 def validate(model, dl, loss_func, metrics=None): # one metric, or several
     "Loss and metrics over all rows of `dl`, in evaluation mode."
     return Learner([dl], model, loss_func, metrics=metrics).validate(ds_idx=0)

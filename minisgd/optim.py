@@ -96,7 +96,7 @@ class Adam(Optimizer):
         if group['decoupled_weight_decay']: p.mul_(1 - lr*group['weight_decay'])
         elif group['weight_decay']: grad = grad.add(p, alpha=group['weight_decay'])
         avg, sq = s['exp_avg'], s['exp_avg_sq']
-        if p.is_complex():
+        if p.is_complex(): # it counts as two numbers
             p, grad, avg, sq = map(torch.view_as_real, (p, grad, avg, sq))
         s['step'] += 1
         avg.lerp_(grad, 1 - b1)
@@ -164,7 +164,7 @@ class Scheduler:
         need(len(lrs) == n, f"rates of {len(lrs)} groups don't fit an optimizer of {n}")
         self._set(state_dict['t'], lrs)
 
-# %% ../nbs/06_optim.ipynb #bf536228
+# %% ../nbs/06_optim.ipynb #6eeb4462
 @patch
 def state_dict(self:Optimizer):
     "Options and state, with a number in place of each parameter; PyTorch's form."
@@ -173,6 +173,7 @@ def state_dict(self:Optimizer):
     state = {n[p]: s for p, s in self.state.items()}
     return deepcopy(dict(state=state, param_groups=groups))
 
+# %% ../nbs/06_optim.ipynb #bf536228
 @patch
 def load_state_dict(self:Optimizer, state_dict:dict): # ours, or PyTorch's
     "Go on from `state_dict`; a ValueError, and nothing changed, if shapes don't fit."
@@ -180,11 +181,10 @@ def load_state_dict(self:Optimizer, state_dict:dict): # ours, or PyTorch's
     n, m = ([len(g['params']) for g in gs] for gs in (groups, self.param_groups))
     need(n == m, f"groups of {n} parameters don't fit groups of {m}")
     need(not any(g.get(k) for g in groups for k in ('maximize', 'amsgrad')), "not here")
-    ps = dict(zip((i for g in groups for i in g['params']), self.params))
     for i, s in deepcopy(state_dict['state']).items():
-        sums = {k: v.to(ps[i]) for k, v in s.items() if k != 'step' and v is not None}
-        fits = all(v.shape == ps[i].shape for v in sums.values())
+        p, sums = self.params[i], {k for k in s.keys() - {'step'} if s[k] is not None}
+        fits = all(s[k].shape == p.shape for k in sums)
         need(fits, f"state {i} doesn't fit its parameter: in another order?")
-        state[ps[i]] = s | sums
+        state[p] = s | {k: s[k].to(p) for k in sums}
     for g, saved in zip(self.param_groups, groups): g.update(saved, params=g['params'])
     self.state = state

@@ -1,7 +1,7 @@
 "What the exercises promise: made files are in sync, a check knows each wrong answer it says it knows, and nobody's work is lost."
 import contextlib, importlib, io, json, re, shutil, sys
 from pathlib import Path
-import nbformat, pytest
+import nbformat, pytest, torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT/'nbs/masters'))
@@ -53,6 +53,28 @@ def test_every_answer_gets_its_verdict(master):
     exercises = [make.names(source)[-1] for kind, source, _ in make.cells(master) if kind == 'solution']
     assert 4 <= len(exercises) <= 6 and len(set(exercises)) == len(exercises)
     assert all(wrong.get(name, 0) >= 2 for name in exercises), wrong
+
+
+def other(number):
+    "A Python number for a tensor without dimensions, and the other way round; so in tuples and lists."
+    if isinstance(number, (tuple, list)): return type(number)(map(other, number))
+    if isinstance(number, float): return torch.tensor(number, dtype=torch.float64)
+    return number.item() if torch.is_tensor(number) and not number.ndim else number
+
+
+@every
+def test_a_number_is_a_number(master):
+    "Whether a tensor without dimensions holds it, or Python."
+    check = importlib.import_module(f'minisgd.checks.{make.module(master).stem}').check
+    given = {'__name__': 'answers'}
+    for kind, source, _ in make.cells(master):
+        name = make.names(source)[-1] if kind == 'solution' else None
+        if kind in ('code', 'solution'): exec(compile(source, master.name, 'exec'), given)
+        if name is None or isinstance(given[name], type) or name == 'smooth_cross_entropy': continue  # a gradient flows from that one
+        def answer(*args, f=given[name], **kwargs): return other(f(*args, **kwargs))
+        answer.__name__ = name
+        said = verdict(check, answer)
+        assert said.startswith(f'✓ {name}'), said
 
 
 @every

@@ -90,10 +90,10 @@ def digest(f):
     def given(state):
         got = f(state)
         refuse(got is None, 'it returns nothing: no `return`?')
-        refuse(not isinstance(got, str) or len(got) != 16, f'sixteen letters, please, in a string; not {brief(got)}')
+        refuse(not isinstance(got, str) or len(got) != 16, f'sixteen characters, please, in a string; not {brief(got)}')
         return got
     given({'w': last, 'lr': 0.1})
-    refuse('hash' in names, 'Python salts `hash` of a string anew in each process: another process gets other letters. `hashlib` doesn\'t')
+    refuse('hash' in names, 'Python salts `hash` of a string anew in each process: another process gets others. `hashlib` doesn\'t')
     for words, a, b in [
         ('two tensors are swapped', {'a': t([1., 2.]), 'b': t([3., 4.])}, {'a': t([3., 4.]), 'b': t([1., 2.])}),
         ('two numbers of a tensor are swapped', {'a': t([1., 2.])}, {'a': t([2., 1.])}),
@@ -137,7 +137,7 @@ def digest(f):
         ('the names are the same, in another order', {'a': 1, 'b': last}, {'b': last, 'a': 1}),
         ('it is an equal state, which holds one tensor twice', {'a': last, 'b': last.clone()}, {'a': last, 'b': last}),
     ]: refuse(given(a) != given(b), f'{words}, and the digest is another')
-    return 'with such letters, ranks can compare whole models by a message that costs next to nothing'
+    return 'with such digests, ranks can compare whole models by a message that costs next to nothing'
 
 def unknown_fit(seed, groups, weight): # the end shows for each group whether one of its names is there
     rows = torch.randn(len(groups), 4, generator=gen(seed), dtype=torch.float64)

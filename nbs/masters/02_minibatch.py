@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Minibatches: your turn
-# > Exercises for [02 minibatch](../02_minibatch.ipynb).
+# > Five exercises for [02 minibatch](../02_minibatch.ipynb), about two hours in all.
 
 # %%
 import math, torch
@@ -28,7 +28,7 @@ def loss_of_all(loss_fn, # loss_fn(params, xb, yb) -> scalar, a mean over its ro
                 params,  # a tensor, perhaps one that requires a gradient
                 x, y,    # n rows of data, and their targets
                 bs       # rows at a time
-               ):        # the mean over all n rows, a float
+               ):        # the mean over all n rows
     "The loss over all rows, with at most `bs` of them in memory."
     total = 0.
     with torch.no_grad():
@@ -69,11 +69,6 @@ def loss_of_all(loss_fn, params, x, y, bs):
     torch.set_grad_enabled(False)
     parts = [loss_fn(params, x[i], y[i])*len(i) for i in minibatches(len(x), bs, False)]
     return sum(parts).item()/len(x)
-
-# %% wrong: it is a tensor
-def loss_of_all(loss_fn, params, x, y, bs):
-    with torch.no_grad():
-        return sum(loss_fn(params, x[i], y[i])*len(i) for i in minibatches(len(x), bs, False))/len(x)
 
 # %% wrong: at once
 def loss_of_all(loss_fn, params, x, y, bs):
@@ -119,7 +114,7 @@ def loss_of_all(f):
             if kind == 'batches': return total/len(parts)
         with torch.no_grad():
             right, kinds = loss(w, x, y).item(), {kind: weighed((loss, w, x, y, bs), kind) for kind in ('mean', 'full', 'as full', 'sum', 'rows', 'dropped', 'batches')}
-        got = ask(f, loss_fn, w, x, y, bs, expect=right, mistakes={
+        ask(f, loss_fn, w, x, y, bs, expect=right, mistakes={
             'the mean of the batches\' means: the rows of the short last batch count for more than the others': kinds['mean'],
             'the short last batch is missing': kinds['full'],
             'the short last batch is missing in the sum, but its rows are counted': kinds['dropped'],
@@ -129,7 +124,6 @@ def loss_of_all(f):
             'divided by how many batches there are; you have summed over rows': kinds['batches']})
         refuse(not torch.is_grad_enabled(), 'nothing is recorded afterwards either: `set_grad_enabled(False)` outlives your function; use `with`')
         refuse(came != x.tolist(), 'the number is right, but the rows come in another order: without `shuffle=False` `minibatches` draws one')
-    refuse(torch.is_tensor(got), 'the number is right, but it is a tensor, and a float is promised: `.item()`')
     w = torch.ones(2, requires_grad=True)
     f(square, w, torch.ones(3, 2), torch.ones(3), 2)
     refuse(not w.requires_grad, 'it changes its argument: afterwards `params` requires no gradient any more')
@@ -219,7 +213,7 @@ def draws_it_took(n, generator=None):
 
 # %% solution
 def draws_for_all(n # rows in the data
-                 ): # the average number of draws, a float
+                 ): # the average number of draws
     "How many draws with replacement it takes, on average, until each row has come."
     return float(sum(n/k for k in range(1, n + 1)))
 
@@ -329,7 +323,7 @@ def worst_order(f):
 
 # %% [markdown]
 # ## 5. How high does it hover? (open)
-# (An hour.) Single rows at a constant rate never come to rest: the loss hovers above the best. How high, on average over many steps? Find a formula from what one-row gradients look like *at the bottom*, and return its prediction with a measurement of yours. The rows are drawn with replacement. `check` wants a measurement within a tenth, a prediction within a factor of one and a half, on four lines and rates.
+# (An hour.) Single rows at a constant rate never come to rest: the loss hovers above the best. How high, on average over many steps? (The loss is `mse`, without a half.) Find a formula from what one-row gradients look like *at the bottom*, and return its prediction with a measurement of yours. The rows are drawn with replacement. `check` wants a measurement within a tenth, a prediction within a factor of one and a half, on four lines and rates.
 #
 # First write down three guesses. Halve the rate: is it half as high, a quarter, or no lower? Halve the noise? And with *no* noise at all?
 # <details><summary>Hint</summary>

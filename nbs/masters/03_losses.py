@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Losses: your turn
-# > Exercises for [03 losses](../03_losses.ipynb).
+# > Six exercises for [03 losses](../03_losses.ipynb), two hours and a half in all.
 
 # %%
 import math, torch, torch.nn.functional as F
@@ -24,7 +24,7 @@ from ..losses import accuracy, cross_entropy, log_softmax, nll_loss
 
 # %% solution
 def knows_nothing(target # (n,) the class of each row, from 0; some may never come
-                 ):      # lowest mean cross-entropy without looking, a float in nats
+                 ):      # lowest mean cross-entropy without looking, in nats
     "The cross-entropy of the best model that gives the same scores to every row."
     p = target.bincount()/len(target)
     p = p[p > 0]
@@ -288,7 +288,7 @@ def is_cross_entropy(f):
 
 # %% solution
 def logsumexp_of(chunks # yields (k,) finite scores, once; k differs, from 1 up
-                ):      # log-sum-exp of all scores together, 0-d or a float
+                ):      # log-sum-exp of all scores together
     "Log-sum-exp in one pass, with a chunk at a time."
     so_far = torch.tensor(-math.inf)
     for chunk in chunks: so_far = torch.logaddexp(so_far, logsumexp(chunk))

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Modules: your turn
-# > Exercises for [04 modules](../04_modules.ipynb).
+# > Five exercises for [04 modules](../04_modules.ipynb), about two hours in all.
 
 # %%
 import copy, math, torch, torch.nn as nn
@@ -20,7 +20,7 @@ from ..modules import Linear, Module, ReLU, Sequential
 #
 # Our `Module` makes its registers in `__new__`, before any `__init__` runs. PyTorch's are made by the `__init__` of `nn.Module`, and you may call that wherever you like.
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # Still empty when the model calls `super().__init__()` last? PyTorch's `__init__` has made new registers, and the old ones are gone. Who must stand in its way?
 # </details>
@@ -374,7 +374,7 @@ def Dropout(f):
 #
 # Both kinds of modules call `self.forward`. An ordinary attribute of that name, on one object, comes before the method of its class. And `del layer.forward` takes it away again.
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # If you make the new function inside a `for` loop, all of them see the last layer. Make it in a function of its own, which takes the layer and its address. `named_modules()` yields the addresses.
 # </details>
@@ -608,7 +608,7 @@ def summary(f):
 # %% solution
 def fades(width, # numbers in each layer
           depth  # how many layers, each with a ReLU
-         ):      # two floats, output beside input: predicted, measured
+         ):      # two numbers, output beside input: predicted, measured
     "How much of the size of random numbers is left after `depth` untrained layers."
     predicted = 6**(-depth/2)    # of the mean square: a third, and half of that
     model = Sequential(*[layer for _ in range(depth)

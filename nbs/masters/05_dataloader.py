@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The data loader: your turn
-# > Exercises for [05 dataloader](../05_dataloader.ipynb).
+# > Six exercises for [05 dataloader](../05_dataloader.ipynb), about two hours in all.
 
 # %%
 import math, torch
@@ -445,7 +445,7 @@ def Balanced(f):
 #
 # How many items are there? Try it with a series of five and `k` of three, on paper.
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # A tensor takes a tensor of indices, of any shape. For a column of starts, (b, 1), what does `starts + torch.arange(k)` look like?
 # </details>
@@ -603,12 +603,12 @@ def Windows(f):
 # ## 6. Fewer zeros (open)
 # (Forty-five minutes.) Words from 1 to 100 letters in shuffled batches of 20: which share of the padded batches is zeros? More than a tenth? More than a third? Guess before you run the cell below.
 #
-# Now make better batches: words of *similar* lengths together, so that at most a quarter of those zeros is left. But it must stay an epoch of SGD. Every index comes once, all batches but one are full, their order is mixed (not the short words first), and a word meets mostly other companions in each epoch. Before you count: which share of zeros do you expect in *your* batches? Return that, too; `check` counts.
+# Now make better batches: words of *similar* lengths together, so that at most a quarter of those zeros is left. But it must stay an epoch of SGD. Every index comes once, all batches but one are full, their order is mixed (not the short words first), and a word meets mostly other companions in each epoch. Before you count: which share of zeros do you expect in *your* batches, to within 0.05? Return that, too; `check` counts.
 # <details><summary>Hint</summary>
 #
 # If you sort all the words, each meets the same neighbours for ever. If you sort none, you pad. What about sorting a part of a shuffled order at a time?
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # If a batch holds the lengths from `a` to `b`, evenly, its padding is half of `b - a` for each word. In how many pieces does your sorting cut the whole range?
 # </details>

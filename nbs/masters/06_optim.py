@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Optimizers: your turn
-# > Exercises for [06 optim](../06_optim.ipynb).
+# > Six exercises for [06 optim](../06_optim.ipynb), about two hours in all.
 
 # %%
 import math, torch
@@ -526,7 +526,7 @@ def Lion(f):
 
 # %% [markdown]
 # ## 5. What Adam sees of a bowl
-# (Twenty minutes.) Suppose Adam were perfect, and scaled each *number* so that the curvature along it is 1. How bad is the bowl then? For a straight bowl the condition number would be 1, whatever it was before. Before you write it: what would it be for one of 10,000, turned by 45 degrees? And turned by a single degree?
+# (Twenty minutes.) Suppose Adam were perfect, and scaled each *number* so that the curvature along it is 1. How bad is the bowl then? For a bowl that isn't turned, the condition number would be 1, whatever it was before. Before you write it: what would it be for one of 10,000, turned by 45 degrees? And turned by a single degree?
 #
 # Write it for any number of dimensions. A bowl is $\frac12 w^\top H w$, and the curvature along the number $i$ is `h[i, i]`.
 # <details><summary>Hint</summary>
@@ -536,7 +536,7 @@ def Lion(f):
 
 # %% solution
 def seen(h # (k, k) symmetric, its eigenvalues above 0
-        ): # a float, 1 or more
+        ): # a number, 1 or more
     "The condition number of a bowl, once each number is scaled to curvature 1."
     d = h.diag().rsqrt()
     curvatures = torch.linalg.eigvalsh(d[:, None]*h*d)

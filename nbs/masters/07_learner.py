@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The learner: your turn
-# > Exercises for [07 learner](../07_learner.ipynb).
+# > Five exercises for [07 learner](../07_learner.ipynb), nearly two hours and a half in all.
 
 # %%
 import math, torch
@@ -37,7 +37,7 @@ def made(cls, *args, **kwargs): # an object of the learner's class, if it is a c
 # ## 1. How wrong can it be?
 # (Ten minutes.) Somebody validates in batches of `bs` rows, the last of which holds what's left, and reports the mean of the batches' accuracies. How far can that be from the share of rows that are right, at worst?
 #
-# Guess first, for 10,000 digits in batches of 128: a hundredth of a point (one percent), a tenth, or a whole one?
+# Guess first, for 10,000 digits in batches of 128: a hundredth of a percentage point, a tenth, or a whole one?
 # <details><summary>Hint</summary>
 #
 # How much does the last batch count, and how much should it? And for which answers does that matter most?

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Timing: your turn
-# > Exercises for [08 timing](../08_timing.ipynb).
+# > Five exercises for [08 timing](../08_timing.ipynb), about two hours in all.
 
 # %%
 import math, random

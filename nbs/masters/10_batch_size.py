@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Batch size: your turn
-# > Exercises for [10 batch_size](../10_batch_size.ipynb).
+# > Five exercises for [10 batch_size](../10_batch_size.ipynb), about two hours in all.
 
 # %%
 import math, torch
@@ -153,7 +153,7 @@ def accumulated_grad(f):
 #
 # How many rows are in each of the ten? And how many are in their mean?
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # `estimate_noise` takes `m` small batches and *any number* of big ones. One is enough.
 # </details>
@@ -161,7 +161,7 @@ def accumulated_grad(f):
 # %% solution
 def noise_of_parts(grads, # (m,k) gradients of m parts, m > 1, float64
                    bs     # rows in each part
-                  ):      # tr Σ and |g|², two floats
+                  ):      # tr Σ and |g|²
     "Noise and signal from the parts of one batch."
     m = len(grads)
     return estimate_noise(grads, grads.mean(0, keepdim=True), bs, m*bs)
@@ -250,7 +250,7 @@ at_wall = (2*(column**2).mean()/(column**4).mean()).item()
 # %% solution
 def growth(x, # (n,) the only column
            lr # rate
-          ):  # two floats: the factor of the mean, and the typical one
+          ):  # two numbers: the factor of the mean, and the typical one
     "What a step on a random row does to the mean of d², and to d² in a typical run."
     factors = (1 - lr*x*x).square()
     return factors.mean().item(), factors.log().mean().exp().item()
@@ -415,7 +415,7 @@ def batch_instead(f):
 # ## 5. One epoch must do (open)
 # (An hour.) At the best constant rate, single rows drawn with replacement need about two epochs to the target, an excess of 1 % of the best loss, and larger batches read more. What if both the rate and the batch may change on the way? How few rows will do? Guess first, and write your guess into your function.
 #
-# Then make a plan, rows drawn with replacement, and measure it: the mean excess at its end, over a few hundred runs. `check` works out the exact mean, and is content if the target is reached within one epoch, which is 1,500 rows. How far below do you get? And in how few *steps*?
+# Then make a plan, rows drawn with replacement, and measure it: the mean excess at its end, over so many runs that you're within a fifth of the truth. `check` works out the exact mean, and is content if the target is reached within one epoch, which is 1,500 rows. How far below do you get? And in how few *steps*?
 # <details><summary>Hint</summary>
 #
 # `sgd_runs(…, w=path[-1])` goes on where a path has ended. Each phase should go on until it has nearly reached its floor.
@@ -429,7 +429,7 @@ def excess(w, x, y): # of weights (..., k), as a part of the best loss
 
 # %% solution
 def plan(x, y # n rows and targets, float64
-        ):    # guess (rows), phases [(rate, rows in a batch, steps), …], mean excess
+        ):    # guess (rows), phases [(rate, rows in a batch, steps), …], mean `excess`
     "A plan to the target, what you guessed before, and what you measured at its end."
     guess = 2000
     phases = [(0.05, 1, 100), (0.05, 2, 60), (0.05, 4, 40),

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Data that is files: your turn
-# > Exercises for [11 files](../11_files.ipynb).
+# > Five exercises for [11 files](../11_files.ipynb), two hours and a half in all.
 
 # %%
 import io, math, numpy as np, tempfile, torch, torch.nn.functional as F
@@ -283,7 +283,7 @@ def fates(f):
 #
 # Put a frame of zeros around the picture, and cut a window out of it.
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # What happens to a `torch.Generator` that lies in your object, when the object is copied?
 # </details>
@@ -618,14 +618,14 @@ def AnySize(f):
 
 # %% [markdown]
 # ## 5. Few places, many digits (open)
-# (An hour.) The file is sorted by label, 20,000 rows, 2,000 of each digit, and you can't write it again. A full shuffle meets all ten digits in a batch of 256, but reads in 212 places (stretches of 32 rows). Blocks of 256 rows read in about 14 places, and meet one digit or two. Find an order with at most 50 places and at least nine digits in a batch, on average. Each index comes once, and each epoch is another one.
+# (An hour.) The file is sorted by label, 20,000 rows, 2,000 of each digit, and you can't write it again. A full shuffle meets all ten digits in a batch of 256, but reads in 212 places (stretches of 32 rows). Blocks of 256 rows read in about a dozen places, and meet one digit or two. Find an order with at most 50 places and at least nine digits in a batch, on average. Each index comes once, and each epoch is another one.
 #
-# Before you measure, predict both numbers for your order, and return them as well. `check` counts.
+# Before you measure, predict both numbers for your order, the places to within a quarter and the digits to within a half, and return them as well. `check` counts.
 # <details><summary>Hint</summary>
 #
 # Blocks of 32 rows are one place each. How many random blocks does it take until they hold nine digits, on average?
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # A batch needn't read its blocks to the end, if the next few batches go on with them.
 # </details>

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # A residual network: your turn
-# > Exercises for [12 resnet](../12_resnet.ipynb).
+# > Five exercises for [12 resnet](../12_resnet.ipynb), nearly two hours and a half in all.
 
 # %%
 import copy, math, torch, torch.nn as nn
@@ -479,7 +479,7 @@ def steady(f):
 #
 # First batch by batch: are the pixels of one picture drawn independently of each other? What is?
 # </details>
-# <details><summary>Hint</summary>
+# <details><summary>Second hint</summary>
 #
 # Then the running mean $r \leftarrow (1-m)\,r + m\,b$: in the long run the variance of $r$ is the same before and after. Solve for it.
 # </details>

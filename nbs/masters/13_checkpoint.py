@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Nothing lost: your turn
-# > Exercises for [13 checkpoint](../13_checkpoint.ipynb).
+# > Five exercises for [13 checkpoint](../13_checkpoint.ipynb), about two hours in all.
 
 # %%
 import hashlib, math, torch
@@ -181,8 +181,8 @@ def save(f):
     return 'write, sync, rename: `write_state` does the same, with a digest before the data'
 
 # %% [markdown]
-# ## 2. Sixteen letters for a state
-# (Twenty minutes.) Two machines want to know whether they hold the same state, and they don't want to send it. Write a digest of sixteen letters. It has to be another one if any bit, name, shape, type or place is another one. And it has to be the same for the same state, whatever process asks. For a tensor only its values, shape and type count, not how they lie in memory, and the order of the names in a dict doesn't count.
+# ## 2. Sixteen characters for a state
+# (Twenty minutes.) Two machines want to know whether they hold the same state, and they don't want to send it. Write a digest of sixteen characters. It has to change with any bit, name, shape, type or place. And it has to be the same for the same state, whatever process asks. For a tensor only its values, shape and type count, not how they lie in memory, and the order of the names in a dict doesn't count.
 #
 # Try the easy answers first, for instance `hashlib.sha256(str(state).encode())`, and let `check` tell you what they miss. It's more than you'd think.
 # <details><summary>Hint</summary>
@@ -196,8 +196,8 @@ def save(f):
 
 # %% solution
 def digest(state # dicts (names are strings), lists, tensors, strings, numbers, None
-          ):     # 16 letters, a str
-    "Letters that change with anything in a state."
+          ):     # 16 characters, a str
+    "Characters that change with anything in a state."
     def whole(x):
         if torch.is_tensor(x):
             bits = x.detach().cpu().contiguous().numpy().tobytes()
@@ -282,10 +282,10 @@ def digest(f):
     def given(state):
         got = f(state)
         refuse(got is None, 'it returns nothing: no `return`?')
-        refuse(not isinstance(got, str) or len(got) != 16, f'sixteen letters, please, in a string; not {brief(got)}')
+        refuse(not isinstance(got, str) or len(got) != 16, f'sixteen characters, please, in a string; not {brief(got)}')
         return got
     given({'w': last, 'lr': 0.1})
-    refuse('hash' in names, 'Python salts `hash` of a string anew in each process: another process gets other letters. `hashlib` doesn\'t')
+    refuse('hash' in names, 'Python salts `hash` of a string anew in each process: another process gets others. `hashlib` doesn\'t')
     for words, a, b in [
         ('two tensors are swapped', {'a': t([1., 2.]), 'b': t([3., 4.])}, {'a': t([3., 4.]), 'b': t([1., 2.])}),
         ('two numbers of a tensor are swapped', {'a': t([1., 2.])}, {'a': t([2., 1.])}),
@@ -329,7 +329,7 @@ def digest(f):
         ('the names are the same, in another order', {'a': 1, 'b': last}, {'b': last, 'a': 1}),
         ('it is an equal state, which holds one tensor twice', {'a': last, 'b': last.clone()}, {'a': last, 'b': last}),
     ]: refuse(given(a) != given(b), f'{words}, and the digest is another')
-    return 'with such letters, ranks can compare whole models by a message that costs next to nothing'
+    return 'with such digests, ranks can compare whole models by a message that costs next to nothing'
 
 # %% [markdown]
 # ## 3. What can be left out?
@@ -625,7 +625,7 @@ def Rows(f):
 # ## 5. How often? (open)
 # (Forty minutes.) To save takes `cost` seconds, in which nothing is trained. On average the machine crashes every `between` seconds, at no particular moment: from any moment on, the time to the next crash is exponential, with that mean. You then go on from the last file at once. Save often, and you wait for the disk; save seldom, and each crash takes much work with it.
 #
-# Predict how many seconds to train from one saving to the next, and what share of all time is lost that way. Then simulate some thousand crashes, with your number, and measure the share. If saving takes ten seconds and there's a crash every five hours or so, would you save every minute, every ten, or every hour?
+# Predict how many seconds to train from one saving to the next, and what share of all time is lost that way. Then simulate some thousand crashes, with your number, and measure the share. (`check` leaves 15 % for the interval, 20 % for the prediction and 10 % for the measurement.) If saving takes ten seconds and there's a crash every five hours or so, would you save every minute, every ten, or every hour?
 # <details><summary>Hint</summary>
 #
 # In the middle of what does a crash come, on average? Add that to the price of saving, each per second. For which interval is the sum least?

@@ -15,6 +15,11 @@ from ..exercises import Checks, Wrong, alike, ask, brief, refuse
 
 check = Checks()
 '''
+HOW = '''
+
+Run the cells from the top. Put your code in place of `raise NotImplementedError`, run it, and then the cell below it: `check` tells you in words what's wrong.
+Skip what you like, because none builds on another. The last one is *open*: a small piece of research, with more than one good answer.
+Where a number is asked for, a Python number or a tensor without dimensions will do.'''
 
 
 def cells(master):
@@ -51,6 +56,7 @@ def sheet(master, solved):
             made[-1].metadata = {k: v for k, v in cell.metadata.items() if k == 'tags'}
         if kind == 'solution': made.append(new_code_cell(f'check({names(source)[-1]})'))
     for i, cell in enumerate(made): cell['id'] = f'cell-{i}'
+    if not solved: made[0].source += HOW
     lesson = nbformat.read(NBS/f'{master.stem}.ipynb', 4)  # which gets the package where it is missing; so does the sheet
     alone = next(c.source for c in lesson.cells if c.source.startswith('#| default_exp')).split('\n', 1)[1]
     made.insert(1, new_code_cell(alone, id='alone', metadata=dict(jupyter=dict(source_hidden=True))))

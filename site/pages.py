@@ -142,11 +142,9 @@ def toctree(entries, *options):
 
 
 def front(nb):
-    "The index gets what a visitor needs at once: one sentence, and a way in. And the table of contents."
+    "The index gets a way in at once, and the table of contents."
     begin = lessons()[0]
-    nb['cells'][1] = markdown(f'''A course on stochastic gradient descent, and on the code that trains networks by it: {len(lessons())} notebooks, with exercises that check themselves. What you write becomes a small library.
-
-<p class="buttons"><a class="begin" href="{begin.stem}.html">Begin with {heading(begin)}</a> <a href="{COLAB}/nbs/{begin.name}">Open it in Colab</a>
+    nb['cells'][1] = markdown(f'''<p class="buttons"><a class="begin" href="{begin.stem}.html">Begin with {heading(begin)}</a> <a href="{COLAB}/nbs/{begin.name}">Open it in Colab</a>
 <a href="{CFG['git_url']}">Get the project</a></p>''')
     starts = [*PARTS, 'zz']
     for part, end in zip(starts, starts[1:]):

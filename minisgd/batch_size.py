@@ -43,15 +43,16 @@ def estimate_noise(small:Tensor, # (m,k) gradients of m batches of `bs_small`
 def _step_map(x, y, lr, bs, replacement):
     "A step as M = TM + Dm + C and m = Am, at each rate, with M as k*k numbers."
     n, k = x.shape
-    lr, I = torch.as_tensor(lr, dtype=x.dtype).reshape(-1, 1, 1), torch.eye(k).to(x)
-    f, H = variance_factor(bs, None if replacement else n), x.T@x/n
-    best = torch.linalg.lstsq(x, y[:,None]).solution[:,0]
-    r, xx = x@best - y, (x[:,:,None]*x[:,None]).flatten(1)  # the xxᵀ of each row
-    HH, HI = torch.kron(H, H), torch.kron(H, I) + torch.kron(I, H)
-    AA = torch.eye(k*k).to(x) - lr*HI + lr**2*HH            # A on both sides of M
-    T = AA + lr**2*f*(xx.T@xx/n - HH)                       # what was var(x²)
-    D, C = 2*lr**2*f*(xx.T@(r[:,None]*x)/n), lr**2*f*(xx.T@r**2/n)[:,None]
-    return H, best, I - lr*H, T, D, C
+    lr = torch.as_tensor(lr).to(x).reshape(-1, 1, 1)
+    f = variance_factor(bs, None if replacement else n)
+    H, best = x.T@x/n, torch.linalg.lstsq(x, y[:,None]).solution[:,0]
+    A, r = torch.eye(k).to(x) - lr*H, x@best - y
+    xx = (x[:,:,None]*x[:,None]).flatten(1)       # of each row, the xxᵀ that was x²
+    var = xx.T@xx/n - torch.kron(H, H)
+    T = torch.stack([torch.kron(a, a) for a in A]) + lr**2*f*var
+    D = 2*lr**2*f*(xx.T@(r[:,None]*x)/n)          # what was x³r
+    C = lr**2*f*(xx.T@r**2/n)[:,None]             # what was x²r²
+    return H, best, A, T, D, C
 
 # %% ../nbs/10_batch_size.ipynb #95938a1c
 def expected_excess(x:Tensor, y:Tensor,    # n rows of k features, n targets; in float64

@@ -16,13 +16,19 @@ from .modules import Linear
 from .dataloader import DataLoader
 from .timing import Timer, compare, fit_step_cost
 
-# %% ../nbs/09_race.ipynb #102ea8ba
+# %% ../nbs/09_race.ipynb #d21074ef
 def half_mse(pred:Tensor, # predictions, (n, 1)
              y:Tensor     # n targets, (n, 1) or (n,); RuntimeError if more or fewer
             )->Tensor:    # a 0-d tensor
     "Half of the mean squared error: its gradient is the error times the row."
     return F.mse_loss(pred, y.reshape(pred.shape))/2
 
+def sgd_step(params, states, hyperparams): # tensors with gradients; unused; {'lr': …}
+    "Move every parameter, in place, by `-lr` times its gradient."
+    with torch.no_grad():
+        for p in params: p.sub_(p.grad, alpha=hyperparams['lr'])
+
+# %% ../nbs/09_race.ipynb #102ea8ba
 def _race(predict, update, data_iter, num_epochs, every, clock):
     "Seconds of training and losses over all rows: at the start and at each look."
     ds, rows, timer, seconds, losses = data_iter.dataset, 0, Timer(clock), [], []
@@ -44,11 +50,6 @@ def _race(predict, update, data_iter, num_epochs, every, clock):
     return seconds, losses
 
 # %% ../nbs/09_race.ipynb #cbc31989
-def sgd_step(params, states, hyperparams): # tensors with gradients; unused; {'lr': …}
-    "Move every parameter, in place, by `-lr` times its gradient."
-    with torch.no_grad():
-        for p in params: p.sub_(p.grad, alpha=hyperparams['lr'])
-
 def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparams)
           states,           # what the rule remembers, in any form it likes
           hyperparams:dict, # options of the rule, such as 'lr'

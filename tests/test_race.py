@@ -150,3 +150,50 @@ def test_price_ratio_hands_its_options_on():
     few = len(calls)
     price_ratio(step, (10, 30), clock=clock, repeat=5)
     assert set(calls) == {10, 30} and len(calls) > 2*few
+
+
+def test_price_ratio_where_no_price_of_a_step_is_left():
+    class Clock:
+        now = 0.
+        def __call__(self): return self.now
+    clock = Clock()
+    def step(b): clock.now += b - 0.5
+    assert price_ratio(step, (1, 10), clock=clock) == math.inf
+
+
+def test_both_trainers_look_every_200_rows(xy):
+    assert len(train(sgd_step, None, {'lr': 0.1}, loader(xy, 10), 5)[1]) == 16
+    assert len(train_concise(torch.optim.SGD, {'lr': 0.1}, loader(xy, 10))[1]) == 16
+
+
+def seeded(seed): return torch.Generator().manual_seed(seed)
+
+
+def test_many_runs_start_where_they_are_told_and_stop_within_an_epoch(xy):
+    starts = torch.randn(2, 3, 5, generator=seeded(0))         # 2 runs at each of 3 rates
+    runs = sgd_runs(*xy, [0.1, 0.2, 0.3], 400, 3, 2, w=starts)
+    assert runs.shape == (4, 2, 3, 5) and runs[0].equal(starts)
+    order = torch.rand(1, 1500, generator=seeded(0)).argsort(1)[0]
+    dl = DataLoader(Dataset(*xy), batch_sampler=[i.tolist() for i in order.split(400)])
+    x1 = torch.cat([xy[0], torch.ones(1500, 1)], 1)            # `train` has an intercept, which begins at zero
+    runs = sgd_runs(x1, xy[1], [0.1, 0.2], 400, 4, 1, w=torch.tensor([0., 1, 2, 3, 4, 0]), generator=seeded(0))
+    _, losses = train(sgd_step, None, {'lr': 0.2}, dl, 5, 1, w=torch.arange(5.)[:,None], every=1)
+    assert [half_mse(x1@w[:,None], xy[1]).item() for w in runs[:,0,1]] == pytest.approx(losses, rel=1e-4)
+
+
+def test_many_runs_drop_the_short_batch_of_an_epoch(xy):
+    "400 doesn't divide 1,500."
+    kept, dropped = [sgd_runs(*xy, 0.2, 400, 4, 1, drop_last=drop, generator=seeded(0)) for drop in (False, True)]
+    assert kept[:4].equal(dropped[:4]) and not kept[4].equal(dropped[4])
+
+
+def test_with_replacement_no_batch_is_short_and_all_rows_take_part(xy):
+    def drawn(bs, steps, **kws): return sgd_runs(*xy, 0.2, bs, steps, replacement=True, generator=seeded(0), **kws)
+    assert drawn(400, 4).equal(drawn(400, 4, drop_last=True))
+    full = drawn(1500, 100, seeds=50)                          # a full batch, but not the full set
+    assert full.equal(drawn(1500, 100, seeds=50)) and full[1].std(0).max() > 1e-4
+    assert sgd_runs(*xy, 0.2, 1500, 1, generator=seeded(0))[1].std(0).max() < 1e-6
+    x, y = xy
+    best = torch.linalg.lstsq(x, y[:,None]).solution
+    late = full[50:].mean((0, 1)).T
+    assert half_mse(x@late, y) < 1.001*half_mse(x@best, y)

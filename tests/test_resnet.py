@@ -5,7 +5,7 @@ import pytest, torch, torch.nn as nn, torch.nn.functional as F
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 from minisgd.data import mnist
-from minisgd.dataloader import Dataset
+from minisgd.dataloader import DataLoader, Dataset
 from minisgd.learner import Callback, Learner, get_dls
 from minisgd.losses import accuracy, cross_entropy
 from minisgd.optim import SGD
@@ -233,6 +233,29 @@ class Shake(Callback):
         x = F.pad(*self.learn.xb, (1, 1, 1, 1)).unfold(2, 28, 1).unfold(3, 28, 1)
         down, right = torch.randint(3, (2, len(x)))
         self.learn.xb = [x[range(len(x)), :, down, right]]
+
+
+def test_deep_stacks_with_another_seed():
+    "The notebook has seed 0: batch norm alone learns badly at either rate; with skips a stack learns."
+    x, y, x_valid, y_valid = mnist()
+    x, xv, yv = x.view(-1, 1, 28, 28), x_valid.view(-1, 1, 28, 28)[:1000], y_valid[:1000]
+    class Block(nn.Module):
+        def __init__(self, norm, skip):
+            super().__init__()
+            self.convs = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), norm(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), norm(8))
+            self.skip = skip
+        def forward(self, x): return (self.convs(x) + (x if self.skip else 0)).relu()
+    def loss_after(norm, skip, lr):
+        torch.manual_seed(1)
+        dl = DataLoader(Dataset(x[:1500], y[:1500]), 32, shuffle=True)
+        blocks = [Block(norm, skip) for _ in range(10)]
+        net = nn.Sequential(nn.Conv2d(1, 8, 4, 4), *blocks, nn.Flatten(), nn.Linear(8*49, 10))
+        learn = Learner([dl], net, cross_entropy, partial(SGD, momentum=0.9))
+        with learn.no_logging(): learn.fit_one_cycle(1, lr)
+        with torch.no_grad(): return cross_entropy(net.eval()(xv), yv).item()
+    alone = [loss_after(nn.BatchNorm2d, False, lr) for lr in (0.005, 0.02)]
+    skips = [loss_after(nn.BatchNorm2d, True, 0.005), loss_after(nn.Identity, True, 0.05)]
+    assert min(alone) > 1.3*max(skips), (alone, skips)
 
 
 @pytest.mark.parametrize('seed', [0, 1])

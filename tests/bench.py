@@ -5,6 +5,7 @@ whatever else the machine does falls on all alike, and returns one line of the t
 time; a row may assert what is not a time. `peer/ours` is how many times as long the peer takes as we do: larger is better.
 """
 import os, re, sys, tempfile, time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
@@ -221,20 +222,26 @@ def crossing(sizes, one, two):
 @row
 def parallel_steps():
     "Steps per second on one process and on two, and the break-even, predicted and measured. One thread a process."
-    from minisgd.parallel import all_reduce_grads, break_even, exchange_seconds, launch, step_seconds
+    from fastcore.basics import noop
+    from minisgd.parallel import all_reduce_grads, launch, seconds_of, train_parallel
     from minisgd.modules import Linear, ReLU, Sequential
+    from minisgd.optim import SGD
     from minisgd.timing import fit_step_cost
-    ns = [4**k for k in range(11)]
-    alpha, bandwidth = fit_step_cost([4*n for n in ns], launch(exchange_seconds, 2, ns)[0])
+    ns, opt_func = [4**k for k in range(11)], partial(SGD, lr=0.01)
+    exchanges = [partial(all_reduce_grads, [], 1, torch.zeros(n)) for n in ns]
+    alpha, bandwidth = fit_step_cost([4*n for n in ns], launch(seconds_of, 2, exchanges)[0])
     yield dict(note=f'exchange between two processes: {alpha*1e6:.0f} us + bytes at {bandwidth/1e9:.2f} GB/s')
     for widths, sizes in ((784, 50, 10), [64, 256, 1024, 4096]), ((784, 1024, 1024, 10), [16, 64, 256, 1024]):
         layers = [layer for pair in zip(widths, widths[1:]) for layer in (Linear(*pair), ReLU())]
         model = Sequential(*layers[:-1])
-        one, flat, each = [launch(step_seconds, p, model, sizes, *how)[0] for p, *how in ((1,), (2, all_reduce_grads), (2, by_tensor))]
+        data = [[(torch.randn(b, widths[0]), torch.randint(10, (b,)))] for b in sizes]
+        def steps(exchange): return [partial(train_parallel, model, batches, opt_func, exchange) for batches in data]
+        one, flat, each = [launch(seconds_of, p, steps(how))[0] for p, how in ((1, noop), (2, all_reduce_grads), (2, by_tensor))]
         name, nbytes = '-'.join(map(str, widths)), 4*sum(b*(a + 1) for a, b in zip(widths, widths[1:]))
         for b, *times in zip(sizes, one, flat, each):
             yield dict(note='{}, {} rows: {:.0f} steps/s on one process, {:.0f} on two (tensor by tensor {:.0f})'.format(name, b, *[1/t for t in times]))
-        predicted = break_even(2, *fit_step_cost(sizes, one), alpha, 1/bandwidth, nbytes)
+        _, rate = fit_step_cost(sizes, one)
+        predicted = 2*rate*(alpha + nbytes/bandwidth)
         yield dict(note=f'{name}: break-even predicted at {predicted:.0f} rows, measured {crossing(sizes, one, flat)}')
 
 # ---- the table --------------------------------------------------------------------------------------------------------

@@ -325,6 +325,13 @@ def running(pid):
     except psutil.NoSuchProcess: return False
 
 
+def test_a_call_that_failed_leaves_no_process():
+    pytest.importorskip('psutil')
+    pids = launch(os.getpid, 3)
+    with pytest.raises(RuntimeError, match='lost'): launch(wrong, 2, 'raise')
+    assert not any(map(running, pids))
+
+
 @pytest.mark.parametrize('how, busy', (('ended', False), ('interrupted', True), ('killed', True), ('killed', False), ('killed with its group', True)))
 @pytest.mark.parametrize('start', ('forkserver', 'spawn'))
 def test_however_we_end_no_process_is_left_and_no_file(how, busy, start, tmp_path):

@@ -1,5 +1,5 @@
 "What p processes promise: the same model everywhere, equal to one process, with each row read once, and nothing left behind."
-import os, re, signal, subprocess, sys, threading, time
+import os, re, signal, subprocess, sys, tempfile, threading, time
 from functools import partial
 from itertools import product
 from multiprocessing.util import get_temp_dir
@@ -336,8 +336,8 @@ def test_a_call_that_failed_leaves_no_process():
 @pytest.mark.parametrize('start', ('forkserver', 'spawn'))
 def test_however_we_end_no_process_is_left_and_no_file(how, busy, start, tmp_path):
     psutil = pytest.importorskip('psutil')
-    pids, files = tmp_path/'pids', tmp_path/'files'
-    pids.mkdir(), files.mkdir()
+    pids, files = tmp_path/'pids', Path(tempfile.mkdtemp())    # a short name: a socket's has at most a hundred letters
+    pids.mkdir()
     code = ('import sys, time; sys.path.insert(0, "tests"); from minisgd.parallel import launch; import test_parallel as t\n'
             f'if __name__ == "__main__": launch(t.announce, 2, {str(pids)!r}, {busy}); open({str(pids/"0")!r}, "w"); time.sleep(600*({how!r} != "ended"))')
     env = os.environ | {'MINISGD_START': start, 'TMPDIR': str(files)}
@@ -351,6 +351,7 @@ def test_however_we_end_no_process_is_left_and_no_file(how, busy, start, tmp_pat
     assert (parent.returncode == 0) == (how == 'ended') and ('KeyboardInterrupt' in error) == (how == 'interrupted')
     wait_for(lambda: not any(map(running, others)))
     wait_for(lambda: not any(files.iterdir()))
+    files.rmdir()
 
 
 def announce(folder, busy):

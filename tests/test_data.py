@@ -73,7 +73,7 @@ def test_the_last_ten_thousand_are_for_validation(numbered):
     assert torch.equal(number(x), torch.arange(10_000)) and torch.equal(y, number(x)%10) and y.dtype == torch.int64
     assert numbered == [('mnist', 'real'), ('mnist_test', 'auto')]
 
-@pytest.mark.parametrize('a, b', [(4, 5), (7, 2)])
+@pytest.mark.parametrize('a, b', [(4, 5), (7, 2), (9, 0)])
 def test_a_pair_is_picked_from_mnist(numbered, a, b):
     parts = data.digit_pair(a, b, 'real')
     for x, y, n in ((*parts[:2], torch.arange(50_000)), (*parts[2:], torch.arange(50_000, 60_000))):

@@ -357,6 +357,8 @@ def test_bad_schedulers():
         with pytest.raises(ValueError): sched.load_state_dict(bad)
         assert (sched.state_dict(), sched.get_last_lr()) == before # as it was
 
+def test_what_follows_a_warm_up_begins_at_its_own_first_factor(): assert [warm_up(2, lambda t: 0.5 - t/10, start=0.1)(t) for t in range(4)] == pytest.approx([0.1, 0.55, 0.5, 0.4])
+
 def warm_cosine(o): return lr_scheduler.SequentialLR(o, [lr_scheduler.LinearLR(o, total_iters=20), lr_scheduler.CosineAnnealingLR(o, 80)], [20])
 def other_warm_up(o): return lr_scheduler.LinearLR(o, start_factor=0.1, total_iters=7)
 SCHEDULES = [((step_decay(30),), lambda o: lr_scheduler.StepLR(o, 30)), ((step_decay(7, 0.5),), lambda o: lr_scheduler.StepLR(o, 7, 0.5)),

@@ -26,7 +26,7 @@ claim = re.compile(rf'{number}|\b(?:{spelled}|{comparative})s?\b', re.I | re.X)
 skipped = 'Your turn', 'Read more'
 
 
-def pages(): return [*sorted((ROOT/'nbs').glob('[0-9a]*.ipynb')), ROOT/'nbs/index.ipynb', ROOT/'README.md', ROOT/'CONTRIBUTING.md']
+def pages(): return [*sorted((ROOT/'nbs').glob('[0-9a-c]*.ipynb')), ROOT/'nbs/index.ipynb', ROOT/'README.md', ROOT/'CONTRIBUTING.md']
 
 
 def cells(path):

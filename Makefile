@@ -45,7 +45,7 @@ test-notebooks: $(READY)  ## check the notebooks alone
 
 test-browser: $(READY)  ## open everything in JupyterLab and a browser (a part: NB=01_gd)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
-	$(CHECK) -rs tests/browser.py $(if $(NB),-k $(NB))
+	$(CHECK) -rs tests/browser.py $(if $(NB),-k '$(NB)')
 
 run: $(READY)    ## execute every notebook and save its outputs (the one way outputs are made)
 	$(BIN)/nbdev_export

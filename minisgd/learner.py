@@ -150,9 +150,13 @@ class ProgressCallback(Callback):
         self.learn.logger('  '.join([f'epoch {self.learn.epoch}', *row]))
     def after_fit(self): self.show({}, raw=True)
 @patch
-def no_bar(self:Learner): return unittest.mock.patch.object(self, 'bar', False)
+def no_bar(self:Learner):
+    "Without the bar, for as long as a `with` lasts."
+    return unittest.mock.patch.object(self, 'bar', False)
 @patch
-def no_logging(self:Learner): return unittest.mock.patch.object(self, 'logger', noop)
+def no_logging(self:Learner):
+    "Without the rows, for as long as a `with` lasts."
+    return unittest.mock.patch.object(self, 'logger', noop)
 
 # %% ../nbs/07_learner.ipynb #18ea39af
 class NanGuard(Callback):

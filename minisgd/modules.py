@@ -109,9 +109,11 @@ class Linear(Module):
     extra_repr = nn.Linear.extra_repr
 
 # %% ../nbs/04_modules.ipynb #92fc4ac1
-class ReLU(Module):       # the positive part of each number: max(0, x)
+class ReLU(Module):
+    "The positive part of each number: max(0, x)."
     def forward(self, input): return torch.relu(input)
-class Sigmoid(Module):    # each number squeezed between 0 and 1: 1/(1+exp(-x))
+class Sigmoid(Module):
+    "Each number squeezed between 0 and 1: 1/(1+exp(-x))."
     def forward(self, input): return torch.sigmoid(input)
 
 # %% ../nbs/04_modules.ipynb #bbc3f0c1

@@ -179,8 +179,8 @@ def test_notebook(lab, path):
         eventually(lambda: page.evaluate(TYPESET) == formulas(stored), 20, f'{formulas(stored)} formulas typeset')
         assert not page.evaluate(RAW)
         assert not page.evaluate(BLANK)
-    assert not unrun
     assert not [out for out in outputs(ran) if out['output_type'] == 'error']
+    assert not unrun
     strange = [line for out in outputs(ran) if out.get('name') == 'stderr' for line in ''.join(out['text']).splitlines() if line and not line.startswith('minisgd: ')]
     assert not strange
     assert pictures(ran) == pictures(stored)

@@ -43,7 +43,7 @@ def walk(module, prefix=''):
     for name, child in module._modules.items():
         if child is not None: yield from walk(child, f'{prefix}{name}.')
 
-# %% ../nbs/04_modules.ipynb #48e44493
+# %% ../nbs/04_modules.ipynb #3167607b
 @patch
 def named_parameters(self:Module, prefix:str='', recurse:bool=True):
     "(address, parameter) for each in the tree, once, or held here if not `recurse`."
@@ -51,14 +51,11 @@ def named_parameters(self:Module, prefix:str='', recurse:bool=True):
     for name, p in walk(self) if recurse else self._parameters.items():
         if p not in seen: yield f'{prefix}.{name}'.lstrip('.'), p
         seen.add(p)
-@patch
-def parameters(self:Module, recurse:bool=True):
-    return (p for _, p in self.named_parameters(recurse=recurse))
 
-# %% ../nbs/04_modules.ipynb #1daf1c7b
+# %% ../nbs/04_modules.ipynb #cde21763
 for _name in '''named_children children named_modules modules forward train eval
     zero_grad requires_grad_ _apply to float double __repr__ extra_repr _get_name
-    __dir__'''.split(): setattr(Module, _name, getattr(nn.Module, _name))
+    __dir__ parameters'''.split(): setattr(Module, _name, getattr(nn.Module, _name))
 
 # %% ../nbs/04_modules.ipynb #987bedcd
 @patch
@@ -81,13 +78,13 @@ class ModuleList(Module):
         for i, m in enumerate(list(modules), len(self)): self.add_module(str(i), m)
         return self
 
-# %% ../nbs/04_modules.ipynb #4662ce48
+# %% ../nbs/04_modules.ipynb #b643a695
 class Sequential(ModuleList):
     "Modules called one after the other, each on what the last returned."
     def __init__(self, *layers):    # modules, or one dict name -> module
-        if len(layers) == 1 and isinstance(layers[0], dict): layers = layers[0]
-        else: layers = dict(enumerate(layers))
-        for name, m in layers.items(): self.add_module(str(name), m)
+        if len(layers) == 1 and isinstance(layers[0], dict):
+            for name, m in layers[0].items(): self.add_module(name, m)
+        else: self.extend(layers)
     def __getitem__(self, i):
         if not isinstance(i, slice): return super().__getitem__(i)
         return type(self)(dict(list(self._modules.items())[i]))

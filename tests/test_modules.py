@@ -254,6 +254,18 @@ def test_torch_copies_what_fits_and_then_raises():
     assert all(m.state_dict()[k].equal(v) for k, v in good.items()) and m[3].bias.equal(bias)
 
 
+def test_torch_sees_neither_our_modules_nor_a_plain_list():
+    "As the notebook says."
+    for kind in (lambda m: nn.Sequential(m), lambda m: nn.ModuleList([m])):
+        with pytest.raises(TypeError, match='Linear'): kind(Linear(3, 2))
+    m = nn.Module()
+    m.l1, m.l2, m.l3 = Linear(3, 2), [nn.Linear(3, 2)], nn.ModuleList([nn.Linear(3, 2)])
+    assert [n for n, _ in m.named_parameters()] == ['l3.0.weight', 'l3.0.bias']
+    hidden = Module()
+    hidden.layers = [nn.Linear(3, 2)]
+    with pytest.raises(ValueError, match='empty'): torch.optim.SGD(hidden.parameters())
+
+
 class Extra(nn.Module):
     "A module of PyTorch's whose state holds more than tensors."
     def get_extra_state(self): return {'a': 1}

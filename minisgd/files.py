@@ -14,9 +14,8 @@ from fastcore.basics import patch
 from .dataloader import Dataset
 from .sources import need
 
-# %% ../nbs/11_files.ipynb #660be5f5
-def _shown(path): # without hidden files: those are the system's, such as .DS_Store
-    return sorted(Path(path).glob('[!.]*'), key=lambda p: p.name)
+# %% ../nbs/11_files.ipynb #38f4b0c9
+def _shown(path): return sorted(Path(path).glob('[!.]*'), key=lambda p: p.name)
 
 class ImageFolder:
     "Pictures in a folder for each label, each opened when it's asked for."
@@ -32,17 +31,20 @@ class ImageFolder:
         need(folders and not empty, f'no PNG or JPEG files in {path}: {sorted(empty)}')
     def __len__(self): return len(self.samples)
     def __repr__(self): return f'{len(self)} pictures in {len(self.classes)} classes'
-    def pixels(self, i): # bytes (channels, height, width) of picture i
-        file, _ = self.samples[i]
-        try:
-            with Image.open(file) as image:
-                need(image.mode[0] not in 'IF', 'more than 8 bits in a channel')
-                pixels = np.array(image.convert(self.mode))
-        except Exception as e: raise OSError(f'item {i}, {file}: {e}') from e
-        return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
     def __getitem__(self, i): # float (channels, height, width), 0 to 1; int
         x = self.pixels(i)/255
         return (self.transform(x) if self.transform else x), self.samples[i][1]
+
+# %% ../nbs/11_files.ipynb #217c52ad
+@patch
+def pixels(self:ImageFolder, i): # bytes (channels, height, width) of picture i
+    file, _ = self.samples[i]
+    try:
+        with Image.open(file) as image:
+            need(image.mode[0] not in 'IF', 'more than 8 bits in a channel')
+            pixels = np.array(image.convert(self.mode))
+    except Exception as e: raise OSError(f'item {i}, {file}: {e}') from e
+    return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
 
 # %% ../nbs/11_files.ipynb #22a31869
 class ByteImages(Dataset):

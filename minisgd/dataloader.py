@@ -12,10 +12,9 @@ import inspect, numpy as np, torch, torch.utils.data as peer
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/05_dataloader.ipynb #5890c8ee
+# %% ../nbs/05_dataloader.ipynb #796766a2
 def _seed(g=None): return int(torch.empty((), dtype=torch.int64).random_(generator=g))
 
-# %% ../nbs/05_dataloader.ipynb #4bd95647
 class Sampler:
     "Indices of `data`: in order, shuffled, or drawn with replacement."
     def __init__(self, data, shuffle:bool=False, # n items; in a new order each epoch?
@@ -37,7 +36,7 @@ class Sampler:
         for i in range(0, m+1, n):
             if self.replacement: draw = torch.randint(n, (min(n, m-i),), generator=g)
             else: draw = torch.randperm(n, generator=g)[:m-i]
-            yield from draw.split(1024)
+            yield from draw.split(1024) # a list of all would take much more memory
 
 # %% ../nbs/05_dataloader.ipynb #3804b639
 class BatchSampler:

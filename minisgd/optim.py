@@ -12,7 +12,7 @@ from copy import deepcopy
 from fastcore.basics import patch
 from .sources import need
 
-# %% ../nbs/06_optim.ipynb #b4f2ed08
+# %% ../nbs/06_optim.ipynb #3dbb661e
 class Optimizer:
     "Moves parameters by a rule; a subclass supplies it as `update(p, group)`."
     def __init__(self, params,   # tensors, or dicts of 'params' and options
@@ -38,12 +38,11 @@ class Optimizer:
             if set_to_none: p.grad = None
             elif p.grad is not None: p.grad = p.grad.detach().zero_()
 
-# %% ../nbs/06_optim.ipynb #e27735b4
+# %% ../nbs/06_optim.ipynb #c24396e2
 @patch
 def add_param_group(self:Optimizer, group:dict): # 'params', and options of its own
     "Take on more parameters."
-    ps = group['params']
-    ps = [ps] if isinstance(ps, torch.Tensor) else list(ps)
+    ps = [p] if isinstance(p := group['params'], torch.Tensor) else list(p)
     group = {**self.defaults, **group, 'params': ps}
     need(all(isinstance(p, torch.Tensor) and p.is_leaf for p in ps),
          "params must be tensors, not computed from others: steps on those are lost")
@@ -104,7 +103,7 @@ class Adam(Optimizer):
         part1, part2 = (1 - b**float(s['step']) for b in (b1, b2))
         p.addcdiv_(avg, (sq.sqrt()/part2**0.5).add_(group['eps']), value=-lr/part1)
 
-# %% ../nbs/06_optim.ipynb #dd8200fa
+# %% ../nbs/06_optim.ipynb #a986bcef
 def step_decay(step_size:int,    # steps between two drops
                gamma:float=0.1): # what the rate is multiplied by at each
     "A schedule, step -> factor: times `gamma` every `step_size` steps."
@@ -117,6 +116,7 @@ def cosine(total_steps:int, # steps from 1 to `end`; after that the wave rises a
     "A schedule, step -> factor: half a wave of the cosine."
     return lambda t: _cos(1., end, t/total_steps)
 
+# %% ../nbs/06_optim.ipynb #e160b220
 def warm_up(steps:int,        # steps until the factor is 1
             then=None,        # the schedule that follows, from its step 0; or constant
             start:float=1/3): # the first factor
@@ -124,12 +124,10 @@ def warm_up(steps:int,        # steps until the factor is 1
     if then is None: then = lambda t: 1.
     return lambda t: start + (1 - start)*t/steps if t < steps else then(t - steps)
 
-# %% ../nbs/06_optim.ipynb #d693a288
+# %% ../nbs/06_optim.ipynb #264e144f
 def one_cycle(total_steps:int,     # steps in all; ValueError if asked for a later one
               pct_start:float=0.3, # part of the steps that goes up, in [0, 1)
-              start:float=1/25,    # the first factor
-              peak:float=1.,       # the factor at the top
-              end:float=1/25e4):   # the last factor
+              start:float=1/25, peak:float=1., end:float=1/25e4): # first, top, last
     "A schedule, step -> factor: `start` to `peak` to `end`, in two half cosines."
     need(total_steps > 0 and 0 <= pct_start < 1, "total_steps > 0, pct_start in [0, 1)")
     top, last = pct_start*total_steps - 1, total_steps - 1
@@ -173,7 +171,7 @@ def state_dict(self:Optimizer):
     state = {n[p]: s for p, s in self.state.items()}
     return deepcopy(dict(state=state, param_groups=groups))
 
-# %% ../nbs/06_optim.ipynb #bf536228
+# %% ../nbs/06_optim.ipynb #9378a05f
 @patch
 def load_state_dict(self:Optimizer, state_dict:dict): # ours, or PyTorch's
     "Go on from `state_dict`; a ValueError, and nothing changed, if shapes don't fit."
@@ -183,8 +181,7 @@ def load_state_dict(self:Optimizer, state_dict:dict): # ours, or PyTorch's
     need(not any(g.get(k) for g in groups for k in ('maximize', 'amsgrad')), "not here")
     for i, s in deepcopy(state_dict['state']).items():
         p, sums = self.params[i], {k for k in s.keys() - {'step'} if s[k] is not None}
-        fits = all(s[k].shape == p.shape for k in sums)
-        need(fits, f"state {i} doesn't fit its parameter: in another order?")
+        need(all(s[k].shape == p.shape for k in sums), f"state {i} doesn't fit")
         state[p] = s | {k: s[k].to(p) for k in sums}
     for g, saved in zip(self.param_groups, groups): g.update(saved, params=g['params'])
     self.state = state

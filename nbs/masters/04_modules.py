@@ -268,7 +268,7 @@ def keep_best(f):
 
 # %% [markdown]
 # ## 3. Dropout
-# (Twenty minutes.) Write the layer that PyTorch lent us. While it's being trained, it sets each number to zero with probability `p`, by a new throw of the dice in each call, and divides the others by `1 - p`. After `eval()` it hands its input on.
+# (Twenty minutes.) Write `nn.Dropout` yourself. While it's being trained, it sets each number to zero with probability `p`, by a new throw of the dice in each call, and divides the others by `1 - p`. After `eval()` it hands its input on.
 #
 # Say first what dividing is good for: which figure of the output stays what it was?
 # <details><summary>Hint</summary>

@@ -16,40 +16,41 @@ from .modules import Linear
 from .dataloader import DataLoader
 from .timing import Timer, compare, fit_step_cost
 
-# %% ../nbs/09_race.ipynb #d21074ef
+# %% ../nbs/09_race.ipynb #5a95ee36
 def half_mse(pred:Tensor, # predictions, (n, 1)
              y:Tensor     # n targets, (n, 1) or (n,); RuntimeError if more or fewer
             )->Tensor:    # a 0-d tensor
     "Half of the mean squared error: its gradient is the error times the row."
     return F.mse_loss(pred, y.reshape(pred.shape))/2
 
+# %% ../nbs/09_race.ipynb #b34b3288
+def _race(predict, update, data_iter, num_epochs, every, clock):
+    "Seconds of training and losses over all rows: at the start and at each look."
+    ds, timer, seconds, losses = data_iter.dataset, Timer(clock), [], []
+    x, y = next(iter(DataLoader(ds, len(ds), generator=torch.Generator())))
+    @torch.no_grad()
+    def look():
+        seconds.append(timer.sum()), losses.append(half_mse(predict(x), y).item())
+    look(); timer.start()
+    rows = seen = 0                              # `seen`: at the last look
+    for _ in range(num_epochs):
+        for xb, yb in data_iter:
+            half_mse(predict(xb), yb).backward()
+            update()
+            rows += len(xb)
+            if rows//every > seen//every:
+                timer.stop(); look(); timer.start(); seen = rows
+    timer.stop()
+    if seen < rows: look()
+    return seconds, losses
+
+# %% ../nbs/09_race.ipynb #b1100421
 def sgd_step(params, states, hyperparams): # tensors with gradients; unused; {'lr': …}
     "Move every parameter, in place, by `-lr` times its gradient."
     with torch.no_grad():
         for p in params: p.sub_(p.grad, alpha=hyperparams['lr'])
 
-# %% ../nbs/09_race.ipynb #102ea8ba
-def _race(predict, update, data_iter, num_epochs, every, clock):
-    "Seconds of training and losses over all rows: at the start and at each look."
-    ds, rows, timer, seconds, losses = data_iter.dataset, 0, Timer(clock), [], []
-    x, y = next(iter(DataLoader(ds, len(ds), generator=torch.Generator())))
-    @torch.no_grad()
-    def look():
-        seconds.append(timer.sum()), losses.append(half_mse(predict(x), y).item())
-    look(); seen = 0
-    for _ in range(num_epochs):
-        timer.start()
-        for xb, yb in data_iter:
-            half_mse(predict(xb), yb).backward()
-            update()
-            rows += len(xb)
-            if rows//every > (rows - len(xb))//every:
-                timer.stop(); look(); timer.start(); seen = rows
-        timer.stop()
-    if seen < rows: look()
-    return seconds, losses
-
-# %% ../nbs/09_race.ipynb #cbc31989
+# %% ../nbs/09_race.ipynb #5ca0d2c9
 def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparams)
           states,           # what the rule remembers, in any form it likes
           hyperparams:dict, # options of the rule, such as 'lr'
@@ -66,8 +67,7 @@ def train(trainer_fn,       # update rule: trainer_fn(params, states, hyperparam
     def update():
         trainer_fn(params, states, hyperparams)
         w.grad = b.grad = None
-    predict = lambda x: torch.addmm(b, x, w)     # b + x@w
-    return _race(predict, update, data_iter, num_epochs, every, clock)
+    return _race(lambda x: x@w + b, update, data_iter, num_epochs, every, clock)
 
 # %% ../nbs/09_race.ipynb #56f36575
 def train_concise(trainer_fn,       # an optimizer's class

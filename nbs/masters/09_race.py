@@ -88,7 +88,7 @@ def speedup(f):
 # ## 2. Who can win at all?
 # (Twenty-five minutes.) The notebook solved for the price at which the full batch and another batch size cost the same. But to win, you have to beat *all* others. Which batch sizes are the cheapest, alone, at some price $k > 0$ of a row? List them in the order in which they win as rows get dearer.
 #
-# Guess first: how many of the four in `counted`? And of the network's, `{10: 520, 30: 285, 100: 230, 300: 260, 1500: 250}`?
+# Guess first: how many of the four in `counted`? And of a network's, counted in the same way, `{10: 520, 30: 285, 100: 230, 300: 260, 1500: 250}`?
 # <details><summary>Hint</summary>
 #
 # The bill $S(1+kb)$ is a straight line over $k$: it begins at the steps, and rises by the rows. Against each rival, a line wins on one side of a price. What's left when you put all its rivals together?

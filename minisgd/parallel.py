@@ -6,12 +6,12 @@
 __all__ = ['ring_all_reduce', 'rank_and_size', 'Shard', 'all_reduce_grads', 'train_parallel', 'gather', 'same_everywhere',
            'checksum', 'DataParallel', 'seconds_of', 'launch']
 
-# %% ../nbs/14_parallel.ipynb #dbd97a1c
+# %% ../nbs/14_parallel.ipynb #e4a62f9d
 import hashlib, os, pickle, shutil, signal, threading, time, traceback
 import multiprocessing as mp, torch, torch.distributed as dist
 from functools import partial
 from multiprocessing import connection, util
-from fastcore.basics import noop
+from fastcore.basics import noop, patch
 from fastcore.script import call_parse
 from .sources import need
 from .data import mnist
@@ -104,7 +104,7 @@ def checksum(model):
             for name, t in model.state_dict().items()]
     return hashlib.sha256(b''.join(bits)).hexdigest()[:16]
 
-# %% ../nbs/14_parallel.ipynb #c9274f37
+# %% ../nbs/14_parallel.ipynb #5ac52d79
 class DataParallel(Callback):
     "Trains a learner on all ranks as on one: each takes its part of every batch."
     orders = () # of the loaders, while ours are in their place
@@ -120,22 +120,27 @@ class DataParallel(Callback):
         learn.logger = noop # only rank 0 prints, and saves
         for cb in learn.cbs:
             if isinstance(cb, Checkpoint): cb.save = noop
-    def before_epoch(self): # a loader without a generator draws from torch's
-        torch.set_rng_state(gather(torch.get_rng_state())[0])
-    def before_step(self):
-        learn, params = self.learn, dict(self.learn.model.named_parameters())
-        stats = [t for name, t in learn.model.state_dict().items()
-                 if name not in params and t.is_floating_point()]
-        n = all_reduce_grads(params.values(), len(learn.yb), learn.loss.data, *stats)
-        learn.recorder.batches[-1] = [learn.loss.item(), n]
-    def after_validate(self):
-        if not self.orders: return # not in a fit: a rank may look by itself
-        recorder = self.learn.recorder
-        recorder.batches = sum(gather(recorder.batches), [])
-        recorder.after_validate()
     def after_fit(self):
         for dl, order in self.orders: dl.order = order
         self.orders = ()
+
+# %% ../nbs/14_parallel.ipynb #58aff418
+@patch
+def before_epoch(self:DataParallel): # without a generator a loader draws from torch's
+    torch.set_rng_state(gather(torch.get_rng_state())[0])
+@patch
+def before_step(self:DataParallel):
+    learn, params = self.learn, dict(self.learn.model.named_parameters())
+    stats = [t for name, t in learn.model.state_dict().items()
+             if name not in params and t.is_floating_point()]
+    n = all_reduce_grads(params.values(), len(learn.yb), learn.loss.data, *stats)
+    learn.recorder.batches[-1] = [learn.loss.item(), n]
+@patch
+def after_validate(self:DataParallel):
+    if not self.orders: return # not in a fit: a rank may look by itself
+    recorder = self.learn.recorder
+    recorder.batches = sum(gather(recorder.batches), [])
+    recorder.after_validate()
 
 # %% ../nbs/14_parallel.ipynb #aea1978e
 def train_mnist(n_epoch=2, rows=5000, bs=256, file=None, die=0):

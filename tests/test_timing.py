@@ -88,6 +88,16 @@ def test_import_is_light_and_starts_no_gpu():
     assert subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout.strip() == ''
 
 
+def test_a_lap_waits_for_the_gpu_at_both_ends(monkeypatch):
+    "A queue of seconds, which pass when somebody waits: three from before the lap, and five of its own."
+    clock, queue = Clock(), [3]
+    def wait(): clock.now += sum(queue); queue.clear()
+    monkeypatch.setattr(torch.cuda, 'is_initialized', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'synchronize', wait)
+    with Timer(clock) as timer: queue.append(5)
+    assert timer.times == [5]
+
+
 @gpu
 def test_the_work_of_a_gpu_is_on_the_bill_and_earlier_work_is_not():
     x = torch.randn(4096, 4096, device='cuda')

@@ -1,5 +1,5 @@
 "How nbval and pytest read this project, on anybody's machine."
-import atexit, os, shutil, tempfile
+import atexit, os, shutil, signal, tempfile
 from pathlib import Path
 import pytest
 
@@ -17,6 +17,8 @@ os.environ['IN_TEST'] = '1'                     # the closing `nbdev_export()` o
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # with more threads, those that wait do not spin
 if os.environ.get('MINISGD_DATA'): os.environ['MINISGD_DATA'] = os.path.abspath(os.environ['MINISGD_DATA'])  # kernels run in nbs/
+# A shell's job in the background ignores Ctrl-C, and so would each process that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):
